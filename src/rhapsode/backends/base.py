@@ -1,0 +1,129 @@
+"""What a backend is: a learner that holds a model's weights, and the few things that can be asked of it.
+
+Everything that crosses this border is numpy or a plain number, except the running state, which a learner keeps in
+arrays of its own kind (on its own device) and only turns into numpy for a checkpoint.
+
+A learner holds no random state and no position: a step is a pure function of (weights, optimiser state, batch, state,
+`Update`). That is what makes a resumed run equal to one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from rhapsode.config import ModelConfig, TrainConfig
+from rhapsode.errors import ConfigError, MissingDependency
+from rhapsode.nn.spec import Parameters, State
+
+
+class Batch(NamedTuple):
+    """One training step's text. Row b of time t+1 follows row b of time t."""
+
+    inputs: np.ndarray
+    """ids [T, B], int32"""
+    targets: np.ndarray
+    """ids [T, B], int32: what follows each input"""
+    weights: np.ndarray | None
+    """[T, B], float32: how much each prediction counts (0 for padding); None: all count 1"""
+    reset: np.ndarray
+    """[B], bool: rows that start from the initial state instead of the carried one"""
+
+
+class Update(NamedTuple):
+    """What a step needs beside the batch."""
+
+    number: int
+    """of this optimiser step, from 0: the dropout masks are drawn from it"""
+    lr: float
+    """learning rate of this step; the table's is `TrainConfig.table_lr` times this"""
+
+
+class StepResult(NamedTuple):
+    """What a step tells. If `loss` or `grad_norm` is not finite, the weights were left as they were."""
+
+    loss: float
+    """weighted mean over the batch, nats per token, with dropout as trained"""
+    grad_norm: float
+    """norm of the whole gradient before clipping"""
+
+
+class Gradients(NamedTuple):
+    """For the laws: derivatives of the loss (weighted mean, nats) plus sum(final state * `d_state`), if given."""
+
+    loss: float
+    parameters: Parameters
+    state: State
+    """with respect to the incoming state, [B, H] each"""
+    final: State
+    """the outgoing state"""
+
+
+class Learner(Protocol):
+    """A model on a backend, with its optimiser."""
+
+    config: ModelConfig
+
+    def initial_state(self, batch_size: int) -> Any:
+        """The state before any text."""
+        ...
+
+    def step(self, batch: Batch, state: Any, update: Update) -> tuple[StepResult, Any]:
+        """Forward, backward, clip, optimise. The returned state is cut off from the gradient."""
+        ...
+
+    def losses(self, inputs: np.ndarray, targets: np.ndarray, state: Any, averaged: bool = False) -> tuple[np.ndarray, Any]:
+        """Nats of each prediction [T, B], float32, without dropout, and the state after.
+
+        `averaged` uses the running average of the weights, where `TrainConfig.averaging` keeps one.
+        """
+        ...
+
+    def logits(self, inputs: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
+        """Logits [T, B, V], float32, without dropout, and the state after."""
+        ...
+
+    def gradients(self, batch: Batch, state: State, update: Update, d_state: State | None = None) -> Gradients:
+        """One forward and backward pass, with the masks of `update`, without an update. State in numpy."""
+        ...
+
+    def parameters(self, averaged: bool = False) -> Parameters:
+        """A copy of the weights, by name, float32."""
+        ...
+
+    def optimizer_state(self) -> Parameters:
+        """The optimiser's state as arrays: ``<slot>.<parameter>``, e.g. ``exp_avg.output.weight``; the running
+        average of the weights as ``average.<parameter>``; the number of updates made as ``updates`` [1], int64."""
+        ...
+
+    def load(self, parameters: Parameters, optimizer_state: Parameters | None = None) -> None:
+        """Put weights, and the optimiser's state if given, in place of its own."""
+        ...
+
+    def state_to_numpy(self, state: Any) -> State: ...
+
+    def state_from_numpy(self, state: State) -> Any: ...
+
+
+def make_learner(model: ModelConfig, train: TrainConfig, parameters: Parameters) -> Learner:
+    """The learner on the backend that `train.backend` names (`resolve_backend`), with these weights.
+
+    Raises:
+        MissingDependency: the backend is not installed.
+    """
+    if resolve_backend(train.backend) == "native":
+        raise ConfigError("backend", "native", "torch")
+    from rhapsode.backends.torch.learner import TorchLearner
+
+    return TorchLearner(model, train, parameters)
+
+
+def resolve_backend(backend: str) -> str:
+    """`auto` is the native backend where it is built, else torch."""
+    if backend != "auto":
+        return backend
+    if importlib.util.find_spec("torch") is None:
+        raise MissingDependency("training needs a backend: pip install 'rhapsode[torch]'")
+    return "torch"

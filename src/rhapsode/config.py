@@ -1,0 +1,255 @@
+"""What to read, what to build, how to train it, how to sample from it: frozen, validated when made.
+
+Each field is declared once, by `option`: its default, its help text and its bounds. The command line, the checks and
+the documentation are all made from that declaration. A field marked `planned` is chosen by `rhapsode.train.plan`
+to suit the text and the time, unless the user names it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from rhapsode.errors import ConfigError
+
+
+def option(
+    default: Any = dataclasses.MISSING,
+    help: str = "",
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    planned: bool = False,
+    derived: bool = False,
+) -> Any:
+    """Declare a field: `low`/`high` are inclusive bounds, `above`/`below` exclusive ones.
+
+    `derived` fields follow from the data and are no options of the command line.
+    """
+    bounds = {"low": low, "high": high, "above": above, "below": below}
+    return dataclasses.field(
+        default=default, metadata={"help": help, "bounds": bounds, "planned": planned, "derived": derived}
+    )
+
+
+class Config:
+    """Shared behaviour of the configuration classes: checking, and JSON in and out."""
+
+    def __post_init__(self) -> None:
+        hints = _hints(type(self))
+        for field in dataclasses.fields(typing.cast(Any, self)):
+            value = _checked(field, hints[field.name], getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+        self.check()
+
+    def check(self) -> None:
+        """Conditions between fields; overridden where there are any."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field by name, as JSON can hold it."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(typing.cast(Any, self)).items()}
+
+    @classmethod
+    def from_json(cls, values: Any) -> typing.Self:
+        """The configuration that `to_json` described.
+
+        Raises:
+            ConfigError: `values` is no object, or has a field that is unknown or out of bounds.
+        """
+        if not isinstance(values, dict):
+            raise ConfigError(cls.__name__, values, "an object of named fields")
+        known = {f.name for f in dataclasses.fields(typing.cast(Any, cls))}
+        for name in values:
+            if name not in known:
+                raise ConfigError(str(name), values[name], f"only fields of {cls.__name__}")
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        except TypeError as error:
+            raise ConfigError(cls.__name__, sorted(values), f"all required fields ({error})") from None
+
+
+@lru_cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _checked(field: Any, hint: Any, value: Any) -> Any:
+    """`value` if it is of the field's type and within its bounds; whole numbers become floats where floats go."""
+    optional = type(None) in typing.get_args(hint)
+    if value is None and optional:
+        return None
+    kind = next(a for a in typing.get_args(hint) if a is not type(None)) if optional else hint
+    if typing.get_origin(kind) is Literal:
+        if value not in typing.get_args(kind):
+            raise ConfigError(field.name, value, ", ".join(map(str, typing.get_args(kind))))
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if kind is int and hasattr(value, "__index__") and not isinstance(value, bool):
+        value = value.__index__()
+    if kind in (int, float, str, bool) and type(value) is not kind:
+        raise ConfigError(field.name, value, _kind_name(kind) + _range_text(field.metadata["bounds"]))
+    if kind in (int, float) and not _within(value, field.metadata["bounds"]):
+        raise ConfigError(field.name, value, _kind_name(kind) + _range_text(field.metadata["bounds"]))
+    return value
+
+
+def _within(value: float, bounds: dict[str, float | None]) -> bool:
+    low, high, above, below = bounds["low"], bounds["high"], bounds["above"], bounds["below"]
+    return (
+        math.isfinite(value)
+        and (low is None or value >= low)
+        and (high is None or value <= high)
+        and (above is None or value > above)
+        and (below is None or value < below)
+    )
+
+
+def _kind_name(kind: type) -> str:
+    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[kind]
+
+
+def _range_text(bounds: dict[str, float | None]) -> str:
+    words = {"low": "from", "above": "above", "high": "to", "below": "below"}
+    return "".join(f" {words[k]} {bounds[k]}" for k in words if bounds[k] is not None)
+
+
+@dataclass(frozen=True)
+class CorpusConfig(Config):
+    """How text becomes tokens: reading, documents, tokenizer and held-out part."""
+
+    documents: Literal["auto", "whole", "lines", "blank-lines", "files"] = option(
+        "auto", "what one document is; auto: rows of a table, else lines if they are many and short, else files"
+    )
+    tokenizer: Literal["char", "byte", "word", "bpe"] = option("char", "what one symbol is")
+    vocab_size: int = option(10_000, "largest vocabulary of the word and bpe tokenizers", low=2, high=1_000_000)
+    lowercase: bool = option(False, "turn the text into lower case first")
+    held_out: float = option(
+        0.1, "part of the text that is kept for validation; from 1 on: a number of documents", low=0
+    )
+    split: Literal["auto", "tail", "documents"] = option(
+        "auto", "hold out the end of the text, or whole documents drawn at random; auto: documents from 100 on"
+    )
+    field: str = option("text", "field of .jsonl records that holds the text")
+    column: str = option("text", "column of .csv and .tsv tables that holds the text: a name, or a number from 0")
+    encoding: str = option("utf-8", "encoding of the text files")
+    errors: Literal["strict", "replace"] = option("strict", "what to do with bytes that the encoding does not allow")
+    split_seed: int = option(0, "seed of the draw of held-out documents", low=0)
+
+
+@dataclass(frozen=True)
+class ModelConfig(Config):
+    """A recurrent language model, whole: a `LanguageModel` is built from this alone.
+
+    Letters used everywhere: T time steps, B batch, V `vocab_size`, D a layer's input width, H `hidden`, G gates.
+    """
+
+    vocab_size: int = option(help="V, number of symbols", low=2, high=10_000_000, derived=True)
+    specials: int = option(0, "how many of the last symbols are no text (boundary, unknown)", low=0, derived=True)
+    input: Literal["one-hot", "embedding", "scalar"] = option(
+        "one-hot", "how a symbol enters: a table row, a learned vector, or its index divided by V", planned=True
+    )
+    embedding_size: int = option(128, "width of the embedding", low=1, high=65_536, planned=True)
+    cell: Literal["rnn", "gru", "lstm"] = option("lstm", "the recurrent cell")
+    nonlinearity: Literal["tanh", "relu"] = option("tanh", "of the rnn cell")
+    layers: int = option(1, "number of recurrent layers", low=1, high=64)
+    hidden: int = option(512, "H, width of a layer", low=1, high=65_536, planned=True)
+    residual: bool = option(False, "add a layer's input to its output where the widths agree")
+    norm: Literal["none", "layer", "rms"] = option(
+        "none", "normalise what each layer reads (where it reads a vector) and what the output layer reads"
+    )
+    learned_state: bool = option(False, "train the initial state instead of starting from zeros")
+    tied: bool = option(False, "the output layer shares the embedding's matrix (embedding_size must equal hidden)")
+    dropout_input: float = option(0.0, "dropout of the input vector's entries", low=0, below=1)
+    dropout: float = option(0.0, "dropout between layers", low=0, below=1, planned=True)
+    dropout_output: float = option(0.0, "dropout before the output layer", low=0, below=1, planned=True)
+    dropout_mask: Literal["step", "sequence"] = option("step", "draw masks anew at each time step, or once a sequence")
+    dropconnect: float = option(0.0, "dropout of recurrent weights, one mask a training step", low=0, below=1, planned=True)
+    init: Literal["recipe", "normal"] = option(
+        "recipe", "initial weights: orthogonal and N(0,1) table, or all N(0, init_std²)"
+    )
+    init_std: float = option(0.01, "standard deviation of init=normal", above=0)
+
+    def check(self) -> None:
+        if self.specials >= self.vocab_size:
+            raise ConfigError("specials", self.specials, f"fewer than vocab_size ({self.vocab_size})")
+        if self.tied and (self.input != "embedding" or self.embedding_size != self.hidden):
+            raise ConfigError("tied", True, "only with input embedding and embedding_size equal to hidden")
+        if self.nonlinearity != "tanh" and self.cell != "rnn":
+            raise ConfigError("nonlinearity", self.nonlinearity, f"tanh with cell {self.cell}")
+
+
+@dataclass(frozen=True)
+class TrainConfig(Config):
+    """How to train: budget, batches, optimiser, schedule, checks. The defaults are rhapsode's recipe."""
+
+    minutes: float | None = option(None, "budget: stop after this time", above=0)
+    epochs: float | None = option(None, "budget: stop after this many passes over the training text", above=0)
+    steps: int | None = option(None, "budget: stop after this many optimiser steps", low=1)
+    batches: Literal["streams", "windows", "documents"] = option(
+        "streams", "contiguous streams with carried state, single windows, or whole documents", planned=True
+    )
+    batch_size: int = option(32, "B, sequences side by side", low=1, high=65_536, planned=True)
+    length: int = option(64, "T, symbols a step sees of each sequence; the longest piece of a document", low=1, high=65_536)
+    stride: int = option(1, "distance between the starts of windows", low=1)
+    targets: Literal["all", "last"] = option("all", "windows: predict at all positions, or only after the last")
+    optimizer: Literal["sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw"] = option("adamw", "the optimiser")
+    lr: float = option(4e-3, "learning rate", above=0, planned=True)
+    table_lr: float = option(12.0, "learning rate of the one-hot input table, as a multiple of lr", above=0)
+    momentum: float = option(0.0, "of sgd and rmsprop", low=0, below=1)
+    nesterov: bool = option(False, "Nesterov momentum (sgd)")
+    beta1: float = option(0.9, "of adam and adamw", low=0, below=1)
+    beta2: float = option(0.99, "of adam and adamw; the smoothing of rmsprop, rho of adadelta", low=0, below=1)
+    eps: float = option(1e-8, "added to the denominator of the adaptive optimisers", above=0)
+    weight_decay: float = option(0.02, "weight decay of matrices: decoupled in adamw, L2 elsewhere", low=0)
+    clip_norm: float = option(1.0, "largest norm of the whole gradient; 0: no limit", low=0)
+    clip_value: float = option(0.0, "largest absolute value of a gradient's element; 0: no limit", low=0)
+    schedule: Literal["constant", "linear", "cosine", "step"] = option("linear", "course of the learning rate")
+    final_lr: float = option(0.02, "learning rate at the end, as a part of lr (linear, cosine)", low=0, high=1)
+    step_every: float = option(0.25, "step schedule: part of the budget between two drops", above=0, high=1)
+    step_factor: float = option(0.5, "step schedule: what each drop multiplies the rate with", above=0, high=1)
+    warmup: int = option(50, "steps over which the learning rate rises from zero", low=0)
+    accumulate: int = option(1, "pieces a batch is cut into to save memory; the result is the same", low=1)
+    averaging: float = option(0.0, "decay of the running average of the weights that is kept and saved; 0: none", low=0, below=1)
+    patience: int = option(0, "stop after this many validations without a new best; 0: never", low=0)
+    validate_every: int = option(0, "steps between validations; 0: as often as costs at most 5 % of the time", low=0)
+    seed: int = option(0, "seed of initial weights, batches and masks", low=0, high=2**63 - 1)
+    backend: Literal["auto", "native", "torch"] = option("auto", "what computes")
+    precision: Literal["auto", "fp32", "bf16"] = option("auto", "of matrix products; weights, state and sums are fp32")
+
+    def check(self) -> None:
+        named = [n for n in ("minutes", "epochs", "steps") if getattr(self, n) is not None]
+        if len(named) > 1:
+            raise ConfigError(named[1], getattr(self, named[1]), f"one budget only, and {named[0]} is given")
+        if self.nesterov and not (self.momentum > 0 and self.optimizer == "sgd"):
+            raise ConfigError("nesterov", True, "only with optimizer sgd and momentum above 0")
+        if self.accumulate > self.batch_size:
+            raise ConfigError("accumulate", self.accumulate, f"at most batch_size ({self.batch_size})")
+        if self.targets == "last" and self.batches != "windows":
+            raise ConfigError("targets", "last", "only with batches windows")
+
+
+@dataclass(frozen=True)
+class SamplingConfig(Config):
+    """How the next symbol is drawn from the model's distribution, and when to stop."""
+
+    length: int = option(500, "most symbols to write", low=0)
+    temperature: float = option(0.8, "divides the logits: below 1 is tamer, above 1 is wilder; 0 is greedy", low=0)
+    top_k: int = option(0, "keep only the k most probable symbols; 0: all", low=0)
+    top_p: float = option(1.0, "keep the fewest symbols that together have this probability", above=0, high=1)
+    min_p: float = option(0.0, "drop symbols less probable than this part of the most probable one", low=0, high=1)
+    repetition_penalty: float = option(1.0, "divides (multiplies, if negative) logits of symbols of the recent text", above=0)
+    repetition_window: int = option(64, "how many recent symbols the penalty looks at", low=1)
+    greedy: bool = option(False, "always take the most probable symbol")
+    beams: int = option(1, "beam search with this many beams instead of sampling; 1: off", low=1, high=1024)
+    seed: int | None = option(None, "same seed, same text; none: another text each time", low=0, high=2**63 - 1)
+    stop: tuple[str, ...] = option((), "end before this string appears")
+    ban: tuple[str, ...] = option((), "never write these strings")
+    require: tuple[str, ...] = option((), "strings that must appear, placed where the model finds them likely")
+    only: str | None = option(None, "write no other characters than these")

@@ -1,0 +1,71 @@
+"""What can go wrong, as one tree.
+
+    RhapsodeError
+    ├── ConfigError          an option has a value that is not allowed (also a ValueError)
+    ├── SourceError          text cannot be read or decoded
+    ├── TokenizerError       a tokenizer cannot be made, read or applied
+    ├── CorpusError          a prepared corpus is missing, damaged or too small
+    ├── ModelFileError       a model file is not one, is damaged, or is of another format
+    ├── RunError             a run folder cannot be started, resumed or found
+    ├── OutputError          a file cannot be written
+    ├── MissingDependency    an optional package is needed and not installed
+    └── TrainingError        the work itself failed (a loss that is not a number)
+
+Every message is one line: what, where, what is allowed. `exit_status` is what the command line exits with:
+2 for a mistake in what was asked, 1 for a failure of the work.
+"""
+
+from __future__ import annotations
+
+
+class RhapsodeError(Exception):
+    """Base of everything that rhapsode raises on purpose."""
+
+    exit_status = 2
+
+
+class ConfigError(RhapsodeError, ValueError):
+    """An option's value is not allowed.
+
+    `option` is the field's name as Python spells it; the command line shows it as ``--option-name``.
+    """
+
+    def __init__(self, option: str, found: object, allowed: str):
+        self.option, self.found, self.allowed = option, found, allowed
+        super().__init__(f"{option}: found {found!r}, allowed: {allowed}")
+
+
+class SourceError(RhapsodeError):
+    """Text cannot be read or decoded."""
+
+
+class TokenizerError(RhapsodeError):
+    """A tokenizer cannot be made, read or applied."""
+
+
+class CorpusError(RhapsodeError):
+    """A prepared corpus is missing, damaged or too small."""
+
+
+class ModelFileError(RhapsodeError):
+    """A model file is not one, is damaged, or is of another format."""
+
+
+class RunError(RhapsodeError):
+    """A run folder cannot be started, resumed or found."""
+
+
+class OutputError(RhapsodeError):
+    """A file cannot be written."""
+
+    exit_status = 1
+
+
+class MissingDependency(RhapsodeError):
+    """An optional package is needed and not installed."""
+
+
+class TrainingError(RhapsodeError):
+    """Training cannot go on."""
+
+    exit_status = 1

@@ -1,0 +1,140 @@
+"""The one artefact: a model in one `.safetensors` file, with nothing in it that could run.
+
+Format 1. A safetensors file (https://github.com/huggingface/safetensors) whose tensors are exactly those of
+`rhapsode.nn.spec` for its configuration, float32, and whose metadata has one entry, ``rhapsode``, a JSON object:
+
+    format      1
+    config      the ModelConfig, by field
+    tokenizer   the tokenizer, as its `to_json` gives it
+    training    how it was trained: configuration, text, steps, seconds, losses (free form, for people)
+
+Reading checks, in this order: that the file is one of safetensors, that it is rhapsode's, that its format is known,
+that its configuration and tokenizer are whole and agree, and that every tensor has the name, shape and type that the
+configuration asks for. Sizes are compared before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rhapsode.config import ModelConfig
+from rhapsode.errors import ConfigError, ModelFileError, TokenizerError
+from rhapsode.files import atomic
+from rhapsode.nn.spec import Parameters, parameter_spec
+from rhapsode.text.tokenizer import Tokenizer, tokenizer_from_json
+
+FORMAT = 1
+BEST, LAST = "best.safetensors", "last.safetensors"
+"""Names of the model files in a run folder."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """Weights, configuration, tokenizer, and how they came about."""
+
+    config: ModelConfig
+    tokenizer: Tokenizer
+    parameters: Parameters
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: str | Path) -> None:
+        """Write the file, whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        from safetensors.numpy import save
+
+        head = {
+            "format": FORMAT,
+            "config": self.config.to_json(),
+            "tokenizer": self.tokenizer.to_json(),
+            "training": self.training,
+        }
+        data = save(self.parameters, metadata={"rhapsode": json.dumps(head, ensure_ascii=False)})
+        with atomic(path) as file:
+            file.write(data)
+
+    @classmethod
+    def load(cls, path: str | Path) -> ModelFile:
+        """Read and check the model file at `path`, or the best one of the run folder at `path`.
+
+        Raises:
+            ModelFileError: there is none, or it is damaged or of another kind; says what was found and expected.
+        """
+        path = find(path)
+        head, tensors = _open(path)
+        if head.get("format") != FORMAT:
+            raise ModelFileError(f"{path}: format {head.get('format')!r} is not known; this version reads {FORMAT}")
+        try:
+            config = ModelConfig.from_json(head.get("config"))
+            tokenizer = tokenizer_from_json(head.get("tokenizer"))
+        except (ConfigError, TokenizerError) as error:
+            raise ModelFileError(f"{path}: {error}") from None
+        if tokenizer.vocab_size != config.vocab_size:
+            raise ModelFileError(
+                f"{path}: the tokenizer has {tokenizer.vocab_size} symbols, the configuration {config.vocab_size}"
+            )
+        training = head.get("training")
+        return cls(config, tokenizer, _checked(path, config, tensors), training if isinstance(training, dict) else {})
+
+    def digest(self) -> str:
+        """A hash of everything that decides the model's predictions; ties a saved session to its model."""
+        digest = hashlib.sha256(json.dumps([self.config.to_json(), self.tokenizer.to_json()]).encode())
+        for p in parameter_spec(self.config):
+            digest.update(np.ascontiguousarray(self.parameters[p.name]).data)
+        return digest.hexdigest()
+
+
+def find(path: str | Path) -> Path:
+    """The model file that `path` means: itself, or the best (else the last) one of a run folder."""
+    path = Path(path)
+    if path.is_dir():
+        for name in (BEST, LAST):
+            if (path / name).is_file():
+                return path / name
+        raise ModelFileError(f"{path}: a folder without a model file ({BEST} or {LAST})")
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such model file or run folder")
+    return path
+
+
+def _open(path: Path) -> tuple[dict[str, Any], Any]:
+    """The file's JSON head and its open tensors."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        tensors = safe_open(path, framework="numpy")
+        metadata = tensors.metadata() or {}
+        head = json.loads(metadata.get("rhapsode", "null"))
+    except SafetensorError as error:
+        raise ModelFileError(f"{path}: not a whole safetensors file: {error}") from None
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path}: its description is damaged: {error}") from None
+    if not isinstance(head, dict):
+        raise ModelFileError(f"{path}: a safetensors file, but not a model of rhapsode")
+    return head, tensors
+
+
+def _checked(path: Path, config: ModelConfig, tensors: Any) -> Parameters:
+    """The tensors, if they are those that the configuration asks for."""
+    spec = {p.name: p for p in parameter_spec(config)}
+    found = set(tensors.keys())
+    for name in spec.keys() - found:
+        raise ModelFileError(f"{path}: tensor {name} is missing")
+    for name in found - spec.keys():
+        raise ModelFileError(f"{path}: tensor {name} is none of this configuration's")
+    for name, parameter in spec.items():
+        piece = tensors.get_slice(name)
+        shape, dtype = tuple(piece.get_shape()), piece.get_dtype()
+        if shape != parameter.shape or dtype != "F32":
+            raise ModelFileError(f"{path}: tensor {name} is {dtype} {shape}, expected F32 {parameter.shape}")
+    return {name: tensors.get_tensor(name) for name in spec}

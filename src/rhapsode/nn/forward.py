@@ -1,0 +1,70 @@
+"""The whole model in numpy, without dropout: the equations of `rhapsode.nn`, as directly as they can be written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from rhapsode.config import ModelConfig
+from rhapsode.nn.cells import CELLS
+from rhapsode.nn.spec import State, has_norm, is_residual, output_weight
+
+EPSILON = 1e-5
+"""Added under the root of the norms."""
+
+
+def forward(
+    config: ModelConfig, parameters: Mapping[str, np.ndarray], ids: np.ndarray, state: State
+) -> tuple[np.ndarray, State]:
+    """Logits [T, B, V], float32, for ids [T, B] read from `state`, and the state after them."""
+    outputs, state = hidden(config, parameters, ids, state)
+    return logits(config, parameters, outputs), state
+
+
+def hidden(
+    config: ModelConfig, parameters: Mapping[str, np.ndarray], ids: np.ndarray, state: State
+) -> tuple[np.ndarray, State]:
+    """What the output layer reads [T, B, H], and the state after the ids."""
+    cell, layers, vector = CELLS[config.cell], [], _input(config, parameters, ids)
+    for layer, before in enumerate(state.layers):
+        own = of_layer(parameters, layer)
+        if vector is None:
+            gates = own["table"][ids]
+        else:
+            read = normalise(config.norm, vector, own, "norm.") if has_norm(config, layer) else vector
+            gates = read @ own["weight_ih"].T + own["bias"]
+        output, after = cell.scan(gates, before, own, config.nonlinearity)
+        layers.append(after)
+        vector = vector + output if vector is not None and is_residual(config, layer) else output
+    return normalise(config.norm, vector, parameters, "norm."), State(tuple(layers))
+
+
+def logits(config: ModelConfig, parameters: Mapping[str, np.ndarray], outputs: np.ndarray) -> np.ndarray:
+    """The output layer on outputs [..., H]: logits [..., V]."""
+    return outputs @ parameters[output_weight(config)].T + parameters["output.bias"]
+
+
+def of_layer(parameters: Mapping[str, np.ndarray], layer: int) -> dict[str, np.ndarray]:
+    """The parameters of one layer, without their prefix."""
+    prefix = f"layers.{layer}."
+    return {name[len(prefix) :]: value for name, value in parameters.items() if name.startswith(prefix)}
+
+
+def normalise(kind: str, x: np.ndarray, parameters: Mapping[str, np.ndarray], prefix: str) -> np.ndarray:
+    """LayerNorm (arXiv:1607.06450) or RMSNorm (arXiv:1910.07467) over the last axis; `none` returns x."""
+    if kind == "none":
+        return x
+    if kind == "layer":
+        x = x - x.mean(-1, keepdims=True)
+    scaled = x / np.sqrt(np.square(x).mean(-1, keepdims=True) + EPSILON) * parameters[f"{prefix}weight"]
+    return scaled + parameters[f"{prefix}bias"] if kind == "layer" else scaled
+
+
+def _input(config: ModelConfig, parameters: Mapping[str, np.ndarray], ids: np.ndarray) -> np.ndarray | None:
+    """The vectors [T, B, D] that the first layer reads; None for one-hot input, whose layer reads its table."""
+    if config.input == "embedding":
+        return parameters["embedding.weight"][ids]
+    if config.input == "scalar":
+        return (ids / np.float32(config.vocab_size)).astype(np.float32)[..., None]
+    return None
