@@ -53,7 +53,9 @@ class Config:
 
     def to_json(self) -> dict[str, Any]:
         """Every field by name, as JSON can hold it."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(typing.cast(Any, self)).items()}
+        return {
+            k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(typing.cast(Any, self)).items()
+        }
 
     @classmethod
     def from_json(cls, values: Any) -> typing.Self:
@@ -170,7 +172,9 @@ class ModelConfig(Config):
     dropout: float = option(0.0, "dropout between layers", low=0, below=1, planned=True)
     dropout_output: float = option(0.0, "dropout before the output layer", low=0, below=1, planned=True)
     dropout_mask: Literal["step", "sequence"] = option("step", "draw masks anew at each time step, or once a sequence")
-    dropconnect: float = option(0.0, "dropout of recurrent weights, one mask a training step", low=0, below=1, planned=True)
+    dropconnect: float = option(
+        0.0, "dropout of recurrent weights, one mask a training step", low=0, below=1, planned=True
+    )
     init: Literal["recipe", "normal"] = option(
         "recipe", "initial weights: orthogonal and N(0,1) table, or all N(0, init_std²)"
     )
@@ -196,7 +200,9 @@ class TrainConfig(Config):
         "streams", "contiguous streams with carried state, single windows, or whole documents", planned=True
     )
     batch_size: int = option(32, "B, sequences side by side", low=1, high=65_536, planned=True)
-    length: int = option(64, "T, symbols a step sees of each sequence; the longest piece of a document", low=1, high=65_536)
+    length: int = option(
+        64, "T, symbols a step sees of each sequence; the longest piece of a document", low=1, high=65_536
+    )
     stride: int = option(1, "distance between the starts of windows", low=1)
     targets: Literal["all", "last"] = option("all", "windows: predict at all positions, or only after the last")
     optimizer: Literal["sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw"] = option("adamw", "the optimiser")
@@ -216,7 +222,9 @@ class TrainConfig(Config):
     step_factor: float = option(0.5, "step schedule: what each drop multiplies the rate with", above=0, high=1)
     warmup: int = option(50, "steps over which the learning rate rises from zero", low=0)
     accumulate: int = option(1, "pieces a batch is cut into to save memory; the result is the same", low=1)
-    averaging: float = option(0.0, "decay of the running average of the weights that is kept and saved; 0: none", low=0, below=1)
+    averaging: float = option(
+        0.0, "decay of the running average of the weights that is kept and saved; 0: none", low=0, below=1
+    )
     patience: int = option(0, "stop after this many validations without a new best; 0: never", low=0)
     validate_every: int = option(0, "steps between validations; 0: as often as costs at most 5 % of the time", low=0)
     seed: int = option(0, "seed of initial weights, batches and masks", low=0, high=2**63 - 1)
@@ -244,7 +252,9 @@ class SamplingConfig(Config):
     top_k: int = option(0, "keep only the k most probable symbols; 0: all", low=0)
     top_p: float = option(1.0, "keep the fewest symbols that together have this probability", above=0, high=1)
     min_p: float = option(0.0, "drop symbols less probable than this part of the most probable one", low=0, high=1)
-    repetition_penalty: float = option(1.0, "divides (multiplies, if negative) logits of symbols of the recent text", above=0)
+    repetition_penalty: float = option(
+        1.0, "divides (multiplies, if negative) logits of symbols of the recent text", above=0
+    )
     repetition_window: int = option(64, "how many recent symbols the penalty looks at", low=1)
     greedy: bool = option(False, "always take the most probable symbol")
     beams: int = option(1, "beam search with this many beams instead of sampling; 1: off", low=1, high=1024)

@@ -74,7 +74,9 @@ class Learner(Protocol):
         """Forward, backward, clip, optimise. The returned state is cut off from the gradient."""
         ...
 
-    def losses(self, inputs: np.ndarray, targets: np.ndarray, state: Any, averaged: bool = False) -> tuple[np.ndarray, Any]:
+    def losses(
+        self, inputs: np.ndarray, targets: np.ndarray, state: Any, averaged: bool = False
+    ) -> tuple[np.ndarray, Any]:
         """Nats of each prediction [T, B], float32, without dropout, and the state after.
 
         `averaged` uses the running average of the weights, where `TrainConfig.averaging` keeps one.

@@ -1,6 +1,6 @@
 """The simple recurrent network of Elman, "Finding structure in time" (1990), doi:10.1207/s15516709cog1402_1.
 
-    h_t = f(a_t + W_hh h_t-1)          a_t = W_ih x_t + b,  f = tanh or relu
+h_t = f(a_t + W_hh h_t-1)          a_t = W_ih x_t + b,  f = tanh or relu
 """
 
 from __future__ import annotations
