@@ -17,19 +17,9 @@ import numpy as np
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.errors import ConfigError, MissingDependency
 from rhapsode.nn.spec import Parameters, State
+from rhapsode.text.batches import Batch
 
-
-class Batch(NamedTuple):
-    """One training step's text. Row b of time t+1 follows row b of time t."""
-
-    inputs: np.ndarray
-    """ids [T, B], int32"""
-    targets: np.ndarray
-    """ids [T, B], int32: what follows each input"""
-    weights: np.ndarray | None
-    """[T, B], float32: how much each prediction counts (0 for padding); None: all count 1"""
-    reset: np.ndarray
-    """[B], bool: rows that start from the initial state instead of the carried one"""
+__all__ = ["Batch", "Gradients", "Learner", "StepResult", "Update", "make_learner", "resolve_backend"]
 
 
 class Update(NamedTuple):

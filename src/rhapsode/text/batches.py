@@ -1,0 +1,172 @@
+"""Which text a training step sees, as a pure function of (seed, step): any step can be computed again.
+
+    streams     the text is cut into B contiguous streams, read side by side, T symbols a step, with carried state
+                (truncated back-propagation through time); each epoch cuts it at a new random place
+    windows     single windows of T symbols every `stride` symbols in random order, each from the initial state; the
+                target is what follows every symbol, or only what follows the last
+    documents   whole documents, each from the initial state, from its boundary symbol to its closing one; documents of
+                like length share a batch, shorter ones are padded and masked, longer ones than T are cut into pieces
+
+Nothing here grows with the corpus: tokens stay on disk, orders are computed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from rhapsode.config import TrainConfig
+from rhapsode.errors import CorpusError
+from rhapsode.text.corpus import Part
+from rhapsode.text.shuffle import permute
+
+
+class Batch(NamedTuple):
+    """One training step's text. Row b of time t+1 follows row b of time t."""
+
+    inputs: np.ndarray
+    """ids [T, B], int32"""
+    targets: np.ndarray
+    """ids [T, B], int32: what follows each input"""
+    weights: np.ndarray | None
+    """[T, B], float32: how much each prediction counts (0 for padding); None: all count 1"""
+    reset: np.ndarray
+    """[B], bool: rows that start from the initial state instead of the carried one"""
+
+
+class Batches(Protocol):
+    """All batches of a training run."""
+
+    batch_size: int
+    steps_per_epoch: int
+    """steps in which every prediction of the text is made once (about once, where streams wrap around)"""
+    predictions: int
+    """predictions in an epoch"""
+
+    def at(self, step: int) -> Batch:
+        """The batch of `step`, from 0."""
+        ...
+
+
+def make_batches(part: Part, config: TrainConfig) -> Batches:
+    """The batches that `config` asks for, over the tokens of `part`.
+
+    Raises:
+        CorpusError: there is too little text for even one prediction, or for one window.
+    """
+    if len(part.tokens) < 2:
+        raise CorpusError("the training text is empty")
+    if config.batches == "windows":
+        return Windows(part, config)
+    if config.batches == "documents":
+        return Documents(part, config)
+    return Streams(part, config)
+
+
+class Streams:
+    """B contiguous streams. A text too short for B rows of T symbols gets fewer rows, then shorter ones."""
+
+    def __init__(self, part: Part, config: TrainConfig):
+        self.tokens, self.seed = part.tokens, config.seed
+        N = len(part.tokens)
+        self.length = min(config.length, N - 1)
+        self.batch_size = max(1, min(config.batch_size, N // self.length))
+        self.span = N // self.batch_size
+        self.steps_per_epoch = max(1, self.span // self.length)
+        self.predictions = self.steps_per_epoch * self.batch_size * self.length
+
+    def at(self, step: int) -> Batch:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        N = len(self.tokens)
+        start = np.random.default_rng((self.seed, epoch)).integers(N) + position * self.length
+        rows = start + np.arange(self.batch_size) * self.span
+        # Past the end the text begins anew, with the boundary symbol that opens it.
+        ids = self.tokens[(rows + np.arange(self.length + 1)[:, None]) % N].astype(np.int32)
+        return Batch(ids[:-1], ids[1:], None, np.full(self.batch_size, position == 0))
+
+
+class Windows:
+    """Single windows; none is ever stored. The rows that the last batch of an epoch has too many count nothing."""
+
+    def __init__(self, part: Part, config: TrainConfig):
+        self.tokens, self.config = part.tokens, config
+        self.batch_size, self.length = config.batch_size, config.length
+        self.count = (len(part.tokens) - 1 - self.length) // config.stride + 1
+        if self.count < 1:
+            raise CorpusError(
+                f"the training text has {len(part.tokens) - 1} symbols, a window of length {self.length} needs more"
+            )
+        self.steps_per_epoch = -(-self.count // self.batch_size)
+        self.predictions = self.count * (1 if config.targets == "last" else self.length)
+
+    def at(self, step: int) -> Batch:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        index = position * self.batch_size + np.arange(self.batch_size)
+        starts = permute(index % self.count, self.count, self.config.seed, epoch) * self.config.stride
+        ids = self.tokens[starts + np.arange(self.length + 1)[:, None]].astype(np.int32)
+        weights = np.ones((self.length, self.batch_size), np.float32)
+        if self.config.targets == "last":
+            weights[:-1] = 0
+        weights[:, index >= self.count] = 0
+        return Batch(ids[:-1], ids[1:], weights, np.ones(self.batch_size, bool))
+
+
+POOL = 128
+"""Documents are sorted by length within pools of POOL * B of them."""
+
+
+class Documents:
+    """Whole documents. The order of the pools, of the batches in a pool and of equally long documents changes with
+    every epoch; which documents share a pool does not, so that the number of batches in a pool is known."""
+
+    def __init__(self, part: Part, config: TrainConfig):
+        self.part, self.seed = part, config.seed
+        self.batch_size, self.length = config.batch_size, config.length
+        self.count = len(part.starts)
+        self.pool = POOL * self.batch_size
+        pools = range(-(-self.count // self.pool))
+        sizes = [int(self._pieces(p)[1].size) for p in pools]
+        self.batches_in_pool = np.array([-(-size // self.batch_size) for size in sizes])
+        self.steps_per_epoch = int(self.batches_in_pool.sum())
+        self.predictions = len(part.tokens) - 1
+        self._layout: tuple[tuple[int, int], list[np.ndarray]] | None = None
+
+    def at(self, step: int) -> Batch:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.batches_in_pool))
+        ends = np.cumsum(self.batches_in_pool[order])
+        turn = int(np.searchsorted(ends, position, side="right"))
+        within = position - (int(ends[turn - 1]) if turn else 0)
+        starts, sizes = self._batches(epoch, int(order[turn]))[within]
+        T = int(sizes.max())
+        index = np.minimum(starts + np.arange(T + 1)[:, None], len(self.part.tokens) - 1)
+        ids = self.part.tokens[index].astype(np.int32)
+        weights = (np.arange(T)[:, None] < sizes).astype(np.float32)
+        return Batch(ids[:-1], ids[1:], weights, np.ones(self.batch_size, bool))
+
+    def _pieces(self, pool: int) -> tuple[np.ndarray, np.ndarray]:
+        """Start and number of predictions of each piece of the pool's documents."""
+        index = np.arange(pool * self.pool, min((pool + 1) * self.pool, self.count))
+        documents = permute(index, self.count, self.seed)
+        starts = self.part.starts[documents].astype(np.int64)
+        following = np.minimum(documents + 1, self.count - 1)
+        last = len(self.part.tokens) - 1
+        ends = np.where(documents + 1 < self.count, self.part.starts[following], last).astype(np.int64)
+        pieces = -(-(ends - starts) // self.length)
+        rank = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+        begin = np.repeat(starts, pieces) + rank * self.length
+        return begin, np.minimum(np.repeat(ends, pieces) - begin, self.length)
+
+    def _batches(self, epoch: int, pool: int) -> list[np.ndarray]:
+        """The pool's batches in this epoch's order: starts and sizes [2, B] each; rows to fill up have size 0."""
+        if self._layout is None or self._layout[0] != (epoch, pool):
+            rng = np.random.default_rng((self.seed, epoch, pool))
+            begin, size = self._pieces(pool)
+            order = rng.permutation(size.size)
+            order = order[np.argsort(size[order], kind="stable")]
+            table = np.zeros((2, int(self.batches_in_pool[pool]) * self.batch_size), np.int64)
+            table[:, : size.size] = begin[order], size[order]
+            batches = np.split(table, int(self.batches_in_pool[pool]), axis=1)
+            self._layout = (epoch, pool), [batches[i] for i in rng.permutation(len(batches))]
+        return self._layout[1]
