@@ -1,0 +1,153 @@
+"""What a tokenizer is, and what the kinds share.
+
+Ids 0 … V-1. The last `specials` of them are no text: the boundary, which opens and closes documents (begin and end in
+one symbol), and, where a text can hold what the vocabulary lacks, the unknown symbol.
+
+A tokenizer that was made with `lowercase` turns text into lower case before anything else. What is said of a text
+below is then said of its lower case. Python strings may hold unpaired surrogates, which no encoding can write: each
+counts as U+FFFD, the replacement character.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from rhapsode.errors import TokenizerError
+
+REPLACEMENT = "\ufffd"
+"""What an unknown symbol, or bytes that are no character, look like in text."""
+
+
+class Decoder(Protocol):
+    """Ids one at a time to text, never half a character: the pieces join to what `decode` gives for all of them."""
+
+    def push(self, id: int) -> str:
+        """The text that is complete with this id and has not been returned yet."""
+        ...
+
+    def flush(self) -> str:
+        """What is left at the end; the decoder is then as new."""
+        ...
+
+
+class Tokenizer(Protocol):
+    """Text to ids and back."""
+
+    kind: str
+    vocab_size: int
+    """V, specials included"""
+    specials: int
+    """how many of the last ids are no text"""
+    boundary: int
+    """the id that opens and closes documents"""
+    unknown: int | None
+    """the id of what the vocabulary lacks; None where it lacks nothing"""
+    lowercase: bool
+
+    def encode(self, text: str) -> np.ndarray:
+        """ids [N], int32."""
+        ...
+
+    def decode(self, ids: Iterable[int] | np.ndarray) -> str:
+        """The text of the ids: nothing for a boundary, U+FFFD for the unknown symbol.
+
+        Raises:
+            TokenizerError: an id is none of 0 … V-1.
+        """
+        ...
+
+    def decoder(self) -> Decoder:
+        """A new streaming decoder."""
+        ...
+
+    def symbol(self, id: int) -> str:
+        """How to show one symbol to people."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it; `tokenizer_from_json` is the inverse."""
+        ...
+
+
+class PieceDecoder:
+    """Streaming decoder of a vocabulary whose every symbol is whole characters: `pieces[id]`."""
+
+    def __init__(self, pieces: Sequence[str]):
+        self._pieces = pieces
+
+    def push(self, id: int) -> str:
+        return self._pieces[checked_id(id, len(self._pieces))]
+
+    def flush(self) -> str:
+        return ""
+
+
+class ByteDecoder:
+    """Streaming decoder of a vocabulary whose symbols are bytes of UTF-8, `pieces[id]`, perhaps parts of characters."""
+
+    def __init__(self, pieces: Sequence[bytes]):
+        self._pieces = pieces
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, id: int) -> str:
+        return self._utf8.decode(self._pieces[checked_id(id, len(self._pieces))])
+
+    def flush(self) -> str:
+        rest = self._utf8.decode(b"", final=True)
+        self._utf8.reset()
+        return rest
+
+
+def normalise(text: str, lowercase: bool) -> str:
+    """The text that is encoded: lower case if asked for, unpaired surrogates replaced.
+
+    Lower case is taken character by character (a final Σ is σ, not ς), so that a text may be cut anywhere.
+    """
+    if lowercase:
+        text = text.replace("Σ", "σ").lower()
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def checked_id(id: int, vocab_size: int) -> int:
+    """`id`, if it is one of the vocabulary's."""
+    if not 0 <= id < vocab_size:
+        raise TokenizerError(f"id {id} is none of the vocabulary's 0 to {vocab_size - 1}")
+    return id
+
+
+def checked_ids(ids: Iterable[int] | np.ndarray, vocab_size: int) -> np.ndarray:
+    """`ids` as an array [N], if they are all of the vocabulary's."""
+    array = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
+    if array.size == 0:
+        return np.empty(0, np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise TokenizerError(f"ids must be a row of whole numbers, found shape {array.shape} of {array.dtype}")
+    checked_id(int(array.min()), vocab_size)
+    checked_id(int(array.max()), vocab_size)
+    return array
+
+
+def shown(text: str) -> str:
+    """Text for people to see: what does not print is written as Python writes it."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def read_field(value: dict[str, Any], name: str, kind: type) -> Any:
+    """Entry `name` of a tokenizer's JSON, if it is there and of type `kind`.
+
+    Raises:
+        TokenizerError: it is not.
+    """
+    found = value.get(name)
+    if type(found) is not kind:
+        what = "nothing" if name not in value else type(found).__name__
+        raise TokenizerError(f"tokenizer: field {name!r}: found {what}, expected {kind.__name__}")
+    return found

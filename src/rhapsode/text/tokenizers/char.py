@@ -1,0 +1,77 @@
+"""One symbol a code point: those that the training text has, in order, then the boundary and the unknown symbol."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from rhapsode.errors import TokenizerError
+from rhapsode.text.tokenizers.base import (
+    REPLACEMENT,
+    PieceDecoder,
+    checked_id,
+    checked_ids,
+    normalise,
+    read_field,
+    shown,
+)
+
+CODE_POINTS = sys.maxunicode + 1
+
+
+class CharTokenizer:
+    """Code points `characters` (in increasing order) are the ids 0, 1, …; every other one is unknown."""
+
+    kind = "char"
+    specials = 2
+
+    def __init__(self, characters: str, lowercase: bool = False):
+        self.characters, self.lowercase = characters, lowercase
+        self.boundary = len(characters)
+        self.unknown: int | None = len(characters) + 1
+        self.vocab_size = len(characters) + 2
+        self._codes = np.array([*_codes(characters), 0, ord(REPLACEMENT)], np.uint32)
+        self._ids = np.full(CODE_POINTS, self.unknown, np.int32)
+        self._ids[self._codes[: self.boundary]] = np.arange(self.boundary, dtype=np.int32)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], lowercase: bool = False) -> CharTokenizer:
+        """The tokenizer of every code point in `texts`."""
+        seen = np.zeros(CODE_POINTS, bool)
+        for text in texts:
+            seen[_codes(normalise(text, lowercase))] = True
+        return cls("".join(map(chr, np.flatnonzero(seen))), lowercase)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> CharTokenizer:
+        characters = read_field(value, "characters", str)
+        if any(a >= b for a, b in itertools.pairwise(characters)):
+            raise TokenizerError("tokenizer: field 'characters': not in increasing order of code points")
+        if characters != normalise(characters, lowercase=False):
+            raise TokenizerError("tokenizer: field 'characters': holds an unpaired surrogate")
+        return cls(characters, read_field(value, "lowercase", bool))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "lowercase": self.lowercase, "characters": self.characters}
+
+    def encode(self, text: str) -> np.ndarray:
+        return self._ids[_codes(normalise(text, self.lowercase))]
+
+    def decode(self, ids: Iterable[int] | np.ndarray) -> str:
+        ids = checked_ids(ids, self.vocab_size)
+        return self._codes[ids[ids != self.boundary]].astype("<u4").tobytes().decode("utf-32-le")
+
+    def decoder(self) -> PieceDecoder:
+        return PieceDecoder([*self.characters, "", REPLACEMENT])
+
+    def symbol(self, id: int) -> str:
+        return [*map(shown, self.characters), "<boundary>", "<unknown>"][checked_id(id, self.vocab_size)]
+
+
+def _codes(text: str) -> np.ndarray:
+    """The code points of `text` [N], uint32."""
+    return np.frombuffer(text.encode("utf-32-le"), "<u4")
