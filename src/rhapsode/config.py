@@ -1,7 +1,7 @@
 """What to read, what to build, how to train it, how to sample from it: frozen, validated when made.
 
 Each field is declared once, by `option`: its default, its help text and its bounds. The command line, the checks and
-the documentation are all made from that declaration. A field marked `planned` is chosen by `rhapsode.train.plan`
+the documentation are all made from that declaration. A field marked `planned` is chosen by `rhapsode.training.plan`
 to suit the text and the time, unless the user names it.
 """
 
@@ -27,14 +27,17 @@ def option(
     below: float | None = None,
     planned: bool = False,
     derived: bool = False,
+    metavar: str | None = None,
 ) -> Any:
     """Declare a field: `low`/`high` are inclusive bounds, `above`/`below` exclusive ones.
 
-    `derived` fields follow from the data and are no options of the command line.
+    `derived` fields follow from the data and are no options of the command line; `metavar` is the word that stands for
+    the value in its help.
     """
     bounds = {"low": low, "high": high, "above": above, "below": below}
     return dataclasses.field(
-        default=default, metadata={"help": help, "bounds": bounds, "planned": planned, "derived": derived}
+        default=default,
+        metadata={"help": help, "bounds": bounds, "planned": planned, "derived": derived, "metavar": metavar},
     )
 
 
@@ -44,7 +47,7 @@ class Config:
     def __post_init__(self) -> None:
         hints = _hints(type(self))
         for field in dataclasses.fields(typing.cast(Any, self)):
-            value = _checked(field, hints[field.name], getattr(self, field.name))
+            value = checked(field, hints[field.name], getattr(self, field.name))
             object.__setattr__(self, field.name, value)
         self.check()
 
@@ -81,8 +84,12 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
-def _checked(field: Any, hint: Any, value: Any) -> Any:
-    """`value` if it is of the field's type and within its bounds; whole numbers become floats where floats go."""
+def checked(field: Any, hint: Any, value: Any) -> Any:
+    """`value` if it is of the field's type and within its bounds; whole numbers become floats where floats go.
+
+    Raises:
+        ConfigError: it is not.
+    """
     optional = type(None) in typing.get_args(hint)
     if value is None and optional:
         return None
@@ -96,9 +103,9 @@ def _checked(field: Any, hint: Any, value: Any) -> Any:
     if kind is int and hasattr(value, "__index__") and not isinstance(value, bool):
         value = value.__index__()
     if kind in (int, float, str, bool) and type(value) is not kind:
-        raise ConfigError(field.name, value, _kind_name(kind) + _range_text(field.metadata["bounds"]))
+        raise ConfigError(field.name, value, allowed(field, kind))
     if kind in (int, float) and not _within(value, field.metadata["bounds"]):
-        raise ConfigError(field.name, value, _kind_name(kind) + _range_text(field.metadata["bounds"]))
+        raise ConfigError(field.name, value, allowed(field, kind))
     return value
 
 
@@ -113,13 +120,18 @@ def _within(value: float, bounds: dict[str, float | None]) -> bool:
     )
 
 
-def _kind_name(kind: type) -> str:
-    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[kind]
+def allowed(field: Any, kind: type) -> str:
+    """What values of `kind` the field allows, in words."""
+    name = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[kind]
+    return f"{name} {bounds_text(field)}".rstrip()
 
 
-def _range_text(bounds: dict[str, float | None]) -> str:
+def bounds_text(field: Any) -> str:
+    """The field's bounds in words: ``from 0 to 1``, ``above 0``, or nothing."""
     words = {"low": "from", "above": "above", "high": "to", "below": "below"}
-    return "".join(f" {words[k]} {bounds[k]}" for k in words if bounds[k] is not None)
+    given = {k: v for k, v in field.metadata["bounds"].items() if v is not None}
+    parts = [f"{words[k]} {'2^63-1' if given[k] == 2**63 - 1 else given[k]}" for k in words if k in given]
+    return (" " if {"low", "high"} <= given.keys() else ", ").join(parts)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,7 @@
+"""``python -m rhapsode`` is ``rhapsode``."""
+
+import sys
+
+from rhapsode.cli.main import main
+
+sys.exit(main())

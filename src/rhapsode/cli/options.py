@@ -1,0 +1,282 @@
+"""A command's options, from typed dataclasses, parsed with tyro.
+
+A command module has a frozen dataclass whose docstring is the command's description and whose fields are declared as
+in `rhapsode.config`, by `option`; `argument` declares what is named by its place, `config_options` takes over all
+fields of a configuration class:
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options(CommandOptions):
+        \"\"\"Write text with a trained model.\"\"\"
+
+        model: str = argument("a run folder or a model file")
+        samples: int = option(1, "how many texts to write", low=1)
+        sampling: dict[str, Any] = config_options(SamplingConfig)
+
+    options = parse(Options, ["austen", "--top-p", "0.9"], "rhapsode generate")
+    options.sampling == {"top_p": 0.9}              # only what the user named
+
+tyro finds the options in the words and shows the help; values are converted and checked here, by the same rules as in
+Python, so that a mistake is one line in the same words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import inspect
+import io
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from rhapsode.config import allowed, bounds_text, checked, option
+from rhapsode.errors import ConfigError, RhapsodeError
+
+T = TypeVar("T")
+Field = Any
+"""A field of a dataclass; mypy does not let `dataclasses.Field` be made by `option`."""
+_ABSENT = inspect.Parameter.empty
+
+
+class UsageError(RhapsodeError):
+    """The words of the command line do not fit the command."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CommandOptions:
+    """What every command takes."""
+
+    json: bool = option(False, "print one JSON object, last, on stdout")
+
+
+def argument(help: str, *, metavar: str, default: Any = dataclasses.MISSING) -> Any:
+    """Declare a field that is named by its place. One of type tuple[str, ...] takes all words, at least one."""
+    field = option(default, help, metavar=metavar)
+    return dataclasses.field(default=default, metadata={**field.metadata, "positional": True})
+
+
+def config_options(cls: type, title: str, *, omit: Sequence[str] = ()) -> Any:
+    """Declare a field of type dict[str, Any] for the fields of the configuration class `cls`, without those in `omit`.
+
+    It holds the values of those that the user named. `title` is the first word of their heading in the help.
+    """
+    return dataclasses.field(metadata={"config": cls, "title": title, "omit": tuple(omit)})
+
+
+def parse(cls: type[T], words: Sequence[str], prog: str) -> T:
+    """The options that `words` name. Prints the help and exits (SystemExit 0) when asked for.
+
+    Raises:
+        ConfigError: a value is not allowed.
+        UsageError: an option or argument is unknown or missing, or lacks its value.
+    """
+    import tyro
+
+    caught = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(caught):
+            found, unknown = tyro.cli(
+                _callable(cls),
+                prog=prog,
+                args=list(words),
+                config=(tyro.conf.OmitArgPrefixes,),
+                return_unknown_args=True,
+            )
+    except SystemExit as end:
+        if end.code:
+            raise UsageError(_complaint(cls, caught.getvalue(), words, prog)) from None
+        raise
+    if unknown:
+        raise UsageError(_unknown(cls, unknown[0], prog))
+    return cls(**_values(cls, found))
+
+
+def option_names(cls: type) -> list[str]:
+    """All options of a command as they are typed, e.g. ``--top-p``."""
+    return [spelling(field.name) for field, _ in _options(cls)]
+
+
+def spelling(name: str) -> str:
+    """A field's name as an option of the command line."""
+    return "--" + name.replace("_", "-")
+
+
+# What tyro gets: a function with one parameter a field, annotated with how to read it.
+
+
+def _callable(cls: type) -> Any:
+    """A function of the fields of `cls`, common ones last; it returns what was found, by name."""
+    hints, common = typing.get_type_hints(cls), {field.name for field in _fields(CommandOptions)}
+    fields = sorted(_fields(cls), key=lambda field: field.name in common)
+    return _function(inspect.getdoc(cls) or "", [_parameter(field, hints[field.name]) for field in fields])
+
+
+def _function(doc: str, parameters: Sequence[tuple[str, Any, Any]]) -> Any:
+    """A function of these (name, annotation, default) that returns its arguments as a dict."""
+
+    def collect(**arguments: Any) -> dict[str, Any]:
+        return arguments
+
+    collect.__doc__ = doc
+    collect.__annotations__ = {name: annotation for name, annotation, _ in parameters}
+    collect.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for name, annotation, default in parameters
+        ]
+    )
+    return collect
+
+
+def _parameter(field: Field, hint: Any, pair: bool = False) -> tuple[str, Any, Any]:
+    """Name, annotation and default of the parameter that stands for `field`; the default means: not named.
+
+    `pair` gives a flag its ``--no-`` form."""
+    from tyro import conf
+
+    if "config" in field.metadata:
+        group = _function("", [_parameter(f, h, pair=True) for f, h in _config_fields(field)])
+        return field.name, Annotated[dict, conf.arg(name=field.metadata["title"], constructor=group)], _ABSENT
+    shown = conf.arg(help=field.metadata["help"], help_behavior_hint=_hint(field, hint), metavar=_metavar(field, hint))
+    if _kind(hint) is bool:
+        flag = Annotated[bool | None, conf.DisallowNone, shown]
+        return field.name, flag if pair else Annotated[flag, conf.FlagCreatePairsOff], None
+    if _many(hint) and not _positional(field):
+        return field.name, Annotated[list[Annotated[str, _reader(field, str)]], conf.UseAppendAction, shown], []
+    markers = (_reader(field, hint), shown, *([conf.Positional] if _positional(field) else []))
+    return field.name, Annotated[(Any, *markers)], None
+
+
+def _reader(field: Field, hint: Any) -> Any:
+    """How tyro reads the field: one word, or all that are left."""
+    from tyro.constructors import PrimitiveConstructorSpec
+
+    return PrimitiveConstructorSpec(
+        nargs="*" if _many(hint) else 1,
+        metavar=_metavar(field, hint) or "",
+        instance_from_str=tuple if _many(hint) else lambda words: words[0],
+        is_instance=lambda value: True,
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+# What comes back.
+
+
+def _values(cls: type, found: dict[str, Any]) -> dict[str, Any]:
+    """The dataclass's fields from the words that tyro found for them."""
+    hints, values = typing.get_type_hints(cls), {}
+    for field in _fields(cls):
+        words = found[field.name]
+        if "config" in field.metadata:
+            named = [(f, h) for f, h in _config_fields(field) if words[f.name] not in _NOTHING]
+            values[field.name] = {f.name: _value(f, h, words[f.name]) for f, h in named}
+        elif words not in _NOTHING:
+            values[field.name] = _value(field, hints[field.name], words)
+        elif field.default is dataclasses.MISSING:
+            name = str(_metavar(field, hints[field.name])).rstrip(".")
+            raise UsageError(f"{name} is missing: {field.metadata['help']}")
+    return values
+
+
+_NOTHING: tuple[Any, ...] = (None, [], ())
+"""What tyro finds for a field that was not named."""
+
+
+def _value(field: Field, hint: Any, words: Any) -> Any:
+    """The value that the words mean, checked."""
+    kind = _kind(hint)
+    if _many(hint):
+        return tuple(words)
+    if kind in (int, float):
+        try:
+            words = kind(words)
+        except ValueError:
+            raise ConfigError(field.name, words, allowed(field, kind)) from None
+    return checked(field, hint, words)
+
+
+# What is said about a field, and about mistakes.
+
+
+def _hint(field: Field, hint: Any) -> str:
+    """What follows the help text: bounds and default."""
+    parts = [bounds_text(field)]
+    if field.metadata["planned"]:
+        parts.append("default: planned")
+    elif field.default is True:
+        parts.append("default: yes")
+    elif not any(field.default is nothing for nothing in (None, False, dataclasses.MISSING, ())):
+        parts.append(f"default: {field.default}")
+    if _many(hint) and not _positional(field):
+        parts.append("repeatable")
+    return f"({'; '.join(p for p in parts if p)})" if any(parts) else ""
+
+
+def _metavar(field: Field, hint: Any) -> str | None:
+    """The word for the value: as declared, or the choices, or by its type. None for a flag."""
+    kind = _kind(hint)
+    if field.metadata["metavar"]:
+        return field.metadata["metavar"]
+    if typing.get_origin(kind) is Literal:
+        return "{" + ",".join(typing.get_args(kind)) + "}"
+    return {int: "N", float: "X", bool: None}.get(kind, "TEXT")
+
+
+def _complaint(cls: type, text: str, words: Sequence[str], prog: str) -> str:
+    """One line for the boxed message that tyro prints, which only comes when an option lacks its value."""
+    for field, hint in _options(cls):
+        name = spelling(field.name)
+        if f"'{name}'" in text:
+            hyphen = "" if words[-1] == name else f"; one that begins with a hyphen is given as {name}=..."
+            return f"{name}: its value is missing: {_metavar(field, hint)}{hyphen}"
+    return " ".join(text.translate(dict.fromkeys(map(ord, "╭╮╰╯│─"))).split()) or f"see {prog} --help"
+
+
+def _unknown(cls: type, word: str, prog: str) -> str:
+    """One line about a word that is no option and no argument of the command."""
+    if not word.startswith("-"):
+        return f"{word!r}: unexpected argument; see {prog} --help"
+    near = difflib.get_close_matches(word.split("=")[0], option_names(cls), n=1)
+    return f"{word}: no such option; " + (f"did you mean {near[0]}?" if near else f"see {prog} --help")
+
+
+# Small questions about fields.
+
+
+def _fields(cls: type) -> tuple[Field, ...]:
+    return dataclasses.fields(typing.cast(Any, cls))
+
+
+def _config_fields(field: Field) -> Iterator[tuple[Field, Any]]:
+    """The fields, with their types, of the configuration class that `field` takes over."""
+    cls = field.metadata["config"]
+    hints = typing.get_type_hints(cls)
+    for inner in _fields(cls):
+        if not inner.metadata["derived"] and inner.name not in field.metadata["omit"]:
+            yield inner, hints[inner.name]
+
+
+def _options(cls: type) -> Iterator[tuple[Field, Any]]:
+    """All fields of a command that are options, with their types, those of configuration classes among them."""
+    hints = typing.get_type_hints(cls)
+    for field in _fields(cls):
+        if "config" in field.metadata:
+            yield from _config_fields(field)
+        elif not _positional(field):
+            yield field, hints[field.name]
+
+
+def _positional(field: Field) -> bool:
+    return field.metadata.get("positional", False)
+
+
+def _kind(hint: Any) -> Any:
+    """The type without its ``| None``."""
+    options = [a for a in typing.get_args(hint) if a is not type(None)]
+    return options[0] if type(None) in typing.get_args(hint) else hint
+
+
+def _many(hint: Any) -> bool:
+    return typing.get_origin(hint) is tuple
