@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rhapsode.text.tokenizer import Tokenizer, tokenizer_from_json
 
 from rhapsode.config import ModelConfig
 from rhapsode.errors import ConfigError, ModelFileError, TokenizerError
 from rhapsode.files import atomic
 from rhapsode.nn.spec import Parameters, parameter_spec
+from rhapsode.text.tokenizer import Tokenizer, tokenizer_from_json
 
 FORMAT = 1
 BEST, LAST = "best.safetensors", "last.safetensors"

@@ -1,0 +1,191 @@
+"""The training loop: steps, validations, checkpoints, until the budget is used up.
+
+It holds no arithmetic and no files of its own: the learner computes, the run folder keeps, observers watch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rhapsode.backends.base import Learner, StepResult, Update
+from rhapsode.config import TrainConfig
+from rhapsode.errors import TrainingError
+from rhapsode.modelfile import BEST, LAST, ModelFile
+from rhapsode.text.batches import Batch, make_batches
+from rhapsode.text.corpus import Corpus
+from rhapsode.training.checkpoint import Checkpoint
+from rhapsode.training.interrupt import Interrupt
+from rhapsode.training.observer import Observer, Report
+from rhapsode.training.progress import Budget, Progress
+from rhapsode.training.run import CHECKPOINT
+from rhapsode.training.schedule import learning_rate
+from rhapsode.training.validation import held_out_loss
+
+REPORT_SECONDS, CHECKPOINT_SECONDS = 1.0, 30.0
+VALIDATION_SHARE = 0.05
+"""Validation may cost this part of the time; a forward pass is counted as half a training step."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    progress: Progress
+    interrupted: bool
+    reason: str
+    """budget, patience or interrupt"""
+
+
+class Loop:
+    """One run of one learner over one corpus, kept in `folder`."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        corpus: Corpus,
+        config: TrainConfig,
+        folder: Path,
+        training: dict[str, Any],
+        observers: Sequence[Observer] = (),
+        sampler: Callable[[ModelFile], str] | None = None,
+        sample_seconds: float = 15.0,
+    ):
+        """`training` is what the model files say of the run beside its progress; `sampler` writes a sample of text."""
+        self.learner, self.corpus, self.config, self.folder = learner, corpus, config, folder
+        self.training, self.observers, self.sampler = training, observers, sampler
+        self.sample_seconds = sample_seconds
+        self.batches = make_batches(corpus.train, config)
+        self.budget = Budget.of(config, self.batches)
+        self.validate_every = config.validate_every or self._affordable_interval()
+        self.progress = Progress()
+        self.state = learner.initial_state(self.batches.batch_size)
+
+    def _affordable_interval(self) -> int:
+        """Steps between validations so that they cost at most VALIDATION_SHARE; counted, not timed, so that the same
+        run validates at the same steps."""
+        a_step = self.batches.predictions / self.batches.steps_per_epoch
+        return max(1, math.ceil(0.5 / VALIDATION_SHARE * (len(self.corpus.held_out.tokens) - 1) / a_step))
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from `checkpoint` instead of from the beginning."""
+        self.learner.load(checkpoint.parameters, checkpoint.optimizer)
+        self.state = self.learner.state_from_numpy(checkpoint.state)
+        self.progress = checkpoint.progress
+
+    def run(self) -> Outcome:
+        """Train until the budget is used up, patience ends, or an interrupt.
+
+        Raises:
+            TrainingError: the loss or the gradient is no longer finite; the last good weights are saved.
+            OutputError: a file cannot be written.
+        """
+        with Interrupt() as stop:
+            try:
+                reason = self._steps(stop)
+            finally:
+                for observer in self.observers:
+                    observer.close()
+        return Outcome(self.progress, reason == "interrupt", reason)
+
+    def _steps(self, stop: Interrupt) -> str:
+        progress, begun = self.progress, time.perf_counter() - self.progress.seconds
+        reported = saved = sampled = time.perf_counter()
+        tokens_reported = progress.tokens
+        while True:
+            progress.seconds = time.perf_counter() - begun
+            used = self.budget.used(progress.step, progress.seconds)
+            if used >= 1 or stop.requested:
+                break
+            lr = learning_rate(self.config, progress.step, used)
+            batch = self.batches.at(progress.step)
+            result, state = self.learner.step(batch, self.state, Update(progress.step, lr))
+            if not (math.isfinite(result.loss) and math.isfinite(result.grad_norm)):
+                self._fail(result, lr)
+            self.state = state
+            progress.seen(result.loss, predictions(batch))
+            progress.seconds = time.perf_counter() - begun
+            now = time.perf_counter()
+            if now - reported >= REPORT_SECONDS or progress.step == 1:
+                speed = (progress.tokens - tokens_reported) / (now - reported)
+                report = self._report(lr, result, speed)
+                reported, tokens_reported = now, progress.tokens
+                for observer in self.observers:
+                    observer.step(report)
+                if self.sampler and now - sampled >= self.sample_seconds:
+                    sampled = now
+                    text = self.sampler(self._model())
+                    for observer in self.observers:
+                        observer.sample(report, text)
+            if progress.step % self.validate_every == 0 and self._more_to_come():
+                self._validate(lr, result)
+                if self.config.patience and progress.stale >= self.config.patience:
+                    self._save()
+                    return "patience"
+            if time.perf_counter() - saved >= CHECKPOINT_SECONDS:
+                self._save()
+                saved = time.perf_counter()
+        if stop.requested and used < 1:
+            self._save()
+            return "interrupt"
+        self._validate(0.0, None)
+        progress.seconds = time.perf_counter() - begun
+        self._save()
+        return "budget"
+
+    def _more_to_come(self) -> bool:
+        """Whether this is not the last step, which is followed by a validation anyway."""
+        return self.budget.steps is None or self.progress.step < self.budget.steps
+
+    def _report(self, lr: float, result: StepResult | None, speed: float) -> Report:
+        p = self.progress
+        used = self.budget.used(p.step, p.seconds)
+        left = p.seconds * (1 - used) / used if used > 0 else math.inf
+        norm = result.grad_norm if result else math.nan
+        return Report(p, min(1.0, used), lr, p.step / self.batches.steps_per_epoch, norm, speed, max(0.0, left))
+
+    def _validate(self, lr: float, result: StepResult | None) -> None:
+        """Measure the held-out loss; keep the model if it is the best. Without a held-out part the latest is kept."""
+        loss = held_out_loss(
+            self.learner, self.corpus.held_out, self.config.batches == "documents", self.config.averaging > 0
+        )
+        best = self.progress.validated(loss) if math.isfinite(loss) else True
+        if best:
+            self._model().save(self.folder / BEST)
+        for observer in self.observers:
+            observer.validation(self._report(lr, result, 0.0), best)
+
+    def _model(self) -> ModelFile:
+        """The model as it stands, with its history."""
+        training = self.training | {"progress": self.progress.to_json()}
+        parameters = self.learner.parameters(averaged=self.config.averaging > 0)
+        return ModelFile(self.learner.config, self.corpus.tokenizer, parameters, training)
+
+    def _save(self) -> None:
+        """Write the latest model file and the checkpoint."""
+        self._model().save(self.folder / LAST)
+        Checkpoint(
+            self.learner.parameters(),
+            self.learner.optimizer_state(),
+            self.learner.state_to_numpy(self.state),
+            self.progress,
+        ).save(self.folder / CHECKPOINT)
+
+    def _fail(self, result: StepResult, lr: float) -> None:
+        """The step was not taken: save what was before it, and say what may help."""
+        self._save()
+        what = "loss" if not math.isfinite(result.loss) else "gradient"
+        value = result.loss if what == "loss" else result.grad_norm
+        raise TrainingError(
+            f"the {what} became {value} at step {self.progress.step + 1} (learning rate {lr:.3g}); the weights before it are "
+            f"in {self.folder / LAST}. Try a lower --lr, or --clip-norm 1 if clipping is off"
+        )
+
+
+def predictions(batch: Batch) -> int:
+    """How many predictions a batch makes: those that count."""
+    return batch.targets.size if batch.weights is None else int((batch.weights > 0).sum())
