@@ -1,0 +1,34 @@
+"""What the scans share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def transposed(x: Tensor) -> Tensor:
+    """A copy with its two last axes exchanged: rows to columns or back."""
+    return x.transpose(-1, -2).clone(memory_format=torch.contiguous_format)
+
+
+def history(steps: int, start: Tensor) -> Tensor:
+    """Room for a vector at each time step, [T+1, H, B], the first one being `start` [B, H]."""
+    B, H = start.shape
+    values = start.new_empty(steps + 1, H, B)
+    values[0] = start.t()
+    return values
+
+
+def weight_gradient(d: Tensor, h: Tensor, dtype: torch.dtype) -> Tensor:
+    """Σ_t d_t h_t-1ᵀ, for d [T, B, G*H] and h [T, B, H] (the step before): [G*H, H]."""
+    return d.flatten(0, 1).to(dtype).t() @ h.flatten(0, 1).to(dtype)
+
+
+def through_sigmoid(d: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
+    """d y (1 - y): from the derivative by y = σ(x) to that by x."""
+    return torch.ops.aten.sigmoid_backward.grad_input(d, y, grad_input=torch.empty_like(y) if out is None else out)
+
+
+def through_tanh(d: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
+    """d (1 - y²): from the derivative by y = tanh(x) to that by x."""
+    return torch.ops.aten.tanh_backward.grad_input(d, y, grad_input=torch.empty_like(y) if out is None else out)

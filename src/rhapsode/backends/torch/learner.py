@@ -1,0 +1,206 @@
+"""`rhapsode.backends.base.Learner` in PyTorch, on CUDA where there is one, else on the CPU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rhapsode.backends.base import Batch, Gradients, StepResult, Update
+from rhapsode.backends.torch import loss, model, optim
+from rhapsode.backends.torch.masks import Dropout
+from rhapsode.config import ModelConfig, TrainConfig
+from rhapsode.nn.spec import Parameters, State, output_weight, parameter_spec
+
+
+class TorchLearner:
+    """A model on torch, with its optimiser. States are `State`s of tensors on `device`."""
+
+    def __init__(self, config: ModelConfig, train: TrainConfig, parameters: Parameters):
+        self.config, self.train = config, train
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.dtype = product_dtype(train.precision, self.device)
+        self._spec = parameter_spec(config)
+        self._weights = {p.name: self._tensor(parameters[p.name]).requires_grad_() for p in self._spec}
+        self._restart()
+
+    def _restart(self) -> None:
+        self._updates = 0
+        self._optimizer = optim.make_optimizer(self.train, self._spec, self._weights)
+        keeps = self._weights if self.train.averaging else {}
+        self._average = {name: weight.detach().clone() for name, weight in keeps.items()}
+
+    def initial_state(self, batch_size: int) -> State:
+        with torch.no_grad():
+            return _map(torch.clone, model.initial_state(self.config, self._weights, batch_size))
+
+    def step(self, batch: Batch, state: State, update: Update) -> tuple[StepResult, State]:
+        value, state = self._backward(batch, state, update)
+        gradients = [weight.grad for weight in self._weights.values() if weight.grad is not None]
+        norm = clipped = optim.norm(gradients)
+        if self.train.clip_value:
+            for gradient in gradients:
+                gradient.clamp_(-self.train.clip_value, self.train.clip_value)
+            clipped = optim.norm(gradients)
+        result, size = self._read(value, norm, clipped)
+        if math.isfinite(result.loss) and math.isfinite(result.grad_norm):
+            if 0 < self.train.clip_norm < size:
+                for gradient in gradients:
+                    gradient *= self.train.clip_norm / size
+            self._update(update.lr)
+        self._optimizer.zero_grad()
+        return result, state
+
+    def _read(self, value: Tensor, norm: Tensor, clipped: Tensor) -> tuple[StepResult, float]:
+        """The one place of a step that waits for the device."""
+        value_, norm_, clipped_ = torch.stack([value, norm, clipped]).tolist()
+        return StepResult(value_, norm_), clipped_
+
+    def _update(self, lr: float) -> None:
+        optim.set_lr(self._optimizer, lr)
+        self._optimizer.step()
+        self._updates += 1
+        with torch.no_grad():
+            optim.update_average(self._average, self._weights, self.train.averaging, self._updates)
+
+    def _backward(
+        self, batch: Batch, state: State, update: Update, d_state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """The loss, and the final state; gradients are left in the weights (and in `state`, where it asks for them).
+
+        The batch is cut along B into `accumulate` pieces, one after the other.
+        """
+        inputs, targets = self._tensor(batch.inputs), self._tensor(batch.targets).long()
+        weights, reset = self._weights_of(batch), self._tensor(batch.reset)[:, None]
+        total, finals = torch.zeros((), device=self.device), []
+        for rows in _cuts(len(reset), self.train.accumulate):
+            size = rows.stop - rows.start
+            start = _map(
+                lambda own, initial, rows=rows: torch.where(reset[rows], initial, own[rows]),
+                state,
+                model.initial_state(self.config, self._weights, size),
+            )
+            dropout = Dropout(
+                self.train.seed, update.number, len(reset), rows.start, size, self.config.dropout_mask == "step"
+            )
+            hidden, final = model.hidden(self.config, self._weights, inputs[:, rows], start, self.dtype, dropout)
+            value = loss.cross_entropy(
+                hidden.flatten(0, 1),
+                self._weights[output_weight(self.config)],
+                self._weights["output.bias"],
+                targets[:, rows].flatten(),
+                weights[:, rows].flatten(),
+                self.dtype,
+            )
+            total += value.detach()
+            if d_state is not None:
+                products = _map(lambda f, d, rows=rows: (f * d[rows]).sum(), final, d_state)
+                value = value + sum(v for layer in products.layers for v in layer)
+            value.backward()
+            finals.append(_map(Tensor.detach, final))
+        return total, _map(lambda *pieces: torch.cat(pieces), *finals)
+
+    def _weights_of(self, batch: Batch) -> Tensor:
+        """How much each prediction counts, [T, B]: their sum is 1."""
+        weights = np.ones(batch.inputs.shape, np.float32) if batch.weights is None else batch.weights
+        total = weights.sum(dtype=np.float64)
+        assert total > 0, "a batch without a prediction that counts"
+        return self._tensor((weights / total).astype(np.float32))
+
+    @torch.no_grad()
+    def losses(
+        self, inputs: np.ndarray, targets: np.ndarray, state: State, averaged: bool = False
+    ) -> tuple[np.ndarray, State]:
+        weights = self._chosen(averaged)
+        hidden, state = model.hidden(self.config, weights, self._tensor(inputs), state, self.dtype)
+        values = loss.nats(
+            hidden.flatten(0, 1),
+            weights[output_weight(self.config)],
+            weights["output.bias"],
+            self._tensor(targets).long().flatten(),
+        )
+        return values.view(inputs.shape).cpu().numpy(), state
+
+    @torch.no_grad()
+    def logits(self, inputs: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        hidden, state = model.hidden(self.config, self._weights, self._tensor(inputs), state, self.dtype)
+        values = hidden @ self._weights[output_weight(self.config)].t() + self._weights["output.bias"]
+        return values.cpu().numpy(), state
+
+    def gradients(self, batch: Batch, state: State, update: Update, d_state: State | None = None) -> Gradients:
+        incoming = _map(Tensor.requires_grad_, self.state_from_numpy(state))
+        d_final = None if d_state is None else self.state_from_numpy(d_state)
+        value, final = self._backward(batch, incoming, update, d_final)
+        parameters = {name: _numpy(weight.grad) for name, weight in self._weights.items()}
+        self._optimizer.zero_grad()
+        return Gradients(value.item(), parameters, _map(lambda s: _numpy(s.grad), incoming), self.state_to_numpy(final))
+
+    def parameters(self, averaged: bool = False) -> Parameters:
+        return {name: _numpy(value) for name, value in self._chosen(averaged).items()}
+
+    def optimizer_state(self) -> Parameters:
+        arrays = {key: _numpy(value) for key, value in optim.slots(self._optimizer, self._weights).items()}
+        averages = {f"average.{name}": _numpy(value) for name, value in self._average.items()}
+        return {**arrays, **averages, "updates": np.array([self._updates], np.int64)}
+
+    def load(self, parameters: Parameters, optimizer_state: Parameters | None = None) -> None:
+        with torch.no_grad():
+            for name, weight in self._weights.items():
+                weight.copy_(self._tensor(parameters[name]))
+        if optimizer_state is None:
+            return
+        self._restart()
+        values = {key: self._tensor(value) for key, value in optimizer_state.items()}
+        self._updates = int(values.pop("updates"))
+        self._average = {name: values.pop(f"average.{name}") for name in self._average}
+        optim.restore(self._optimizer, self._weights, values, self._updates)
+
+    def state_to_numpy(self, state: State) -> State:
+        return _map(_numpy, state)
+
+    def state_from_numpy(self, state: State) -> State:
+        return _map(self._tensor, state)
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        """A copy on the device."""
+        return torch.tensor(array, device=self.device)
+
+    def _chosen(self, averaged: bool) -> Mapping[str, Tensor]:
+        return self._average if averaged and self._average else self._weights
+
+
+def product_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """What matrix products are computed in; auto: bfloat16 where the device has instructions for it."""
+    if precision == "auto":
+        fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_bf16()
+        precision = "bf16" if fast else "fp32"
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether torch knows the CPU to have bfloat16 products (an old torch does not tell: then not)."""
+    known = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(known.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+def _map(function: Callable[..., Any], *states: State) -> State:
+    """The state of what `function` makes of the arrays of `states`."""
+    together = zip(*(state.layers for state in states), strict=True)
+    return State(tuple(type(layers[0])(*map(function, *layers)) for layers in together))
+
+
+def _cuts(rows: int, pieces: int) -> Iterator[slice]:
+    """At most `pieces` nearly equal parts of `rows`."""
+    pieces = min(pieces, rows)
+    return (slice(a, b) for a, b in pairwise(rows * i // pieces for i in range(pieces + 1)))
+
+
+def _numpy(tensor: Tensor | None) -> np.ndarray:
+    """A copy as numpy."""
+    assert tensor is not None
+    return tensor.detach().cpu().numpy().copy()

@@ -1,0 +1,93 @@
+"""The network of `rhapsode.nn` in torch, for training: with dropout, and with products in bfloat16 where asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rhapsode.backends.torch.cells import SCANS
+from rhapsode.backends.torch.masks import Dropout
+from rhapsode.config import ModelConfig
+from rhapsode.nn.cells import CELLS
+from rhapsode.nn.forward import EPSILON, of_layer
+from rhapsode.nn.spec import State, has_norm, is_residual
+
+
+def hidden(
+    config: ModelConfig,
+    parameters: Mapping[str, Tensor],
+    ids: Tensor,
+    state: State,
+    dtype: torch.dtype,
+    dropout: Dropout | None = None,
+) -> tuple[Tensor, State]:
+    """What the output layer reads [T, B, H], for ids [T, B] int32, and the state after them.
+
+    Products are computed in `dtype`; `dropout` None drops nothing.
+    """
+    vector, layers = _input(config, parameters, ids, dropout), []
+    for layer, before in enumerate(state.layers):
+        own = of_layer(parameters, layer)
+        if layer > 0 and dropout:
+            vector = dropout.vectors(f"layers.{layer}.input", vector, config.dropout)
+        if vector is None:
+            gates = _table_rows(config, own["table"], ids, dropout)
+        else:
+            read = normalise(config.norm, vector, own, "norm.") if has_norm(config, layer) else vector
+            gates = (read.to(dtype) @ own["weight_ih"].to(dtype).t()).float() + own["bias"]
+        if dropout:
+            own["weight_hh"] = dropout.recurrent(f"layers.{layer}.weight_hh", own["weight_hh"], config.dropconnect)
+        own["weight_hh"] = own["weight_hh"].to(dtype)
+        output, after = SCANS[config.cell](gates, before, own, config.nonlinearity)
+        layers.append(after)
+        vector = vector + output if vector is not None and is_residual(config, layer) else output
+    vector = normalise(config.norm, vector, parameters, "norm.")
+    if dropout:
+        vector = dropout.vectors("output", vector, config.dropout_output)
+    return vector, State(tuple(layers))
+
+
+def normalise(kind: str, x: Tensor, parameters: Mapping[str, Tensor], prefix: str) -> Tensor:
+    """`rhapsode.nn.forward.normalise`."""
+    if kind == "none":
+        return x
+    weight = parameters[f"{prefix}weight"]
+    if kind == "layer":
+        return functional.layer_norm(x, weight.shape, weight, parameters[f"{prefix}bias"], EPSILON)
+    return functional.rms_norm(x, weight.shape, weight, EPSILON)
+
+
+def initial_state(config: ModelConfig, parameters: Mapping[str, Tensor], batch_size: int) -> State:
+    """The state before any text; with a trained initial state, its gradient flows to that."""
+    kind = CELLS[config.cell].state
+
+    def value(layer: int, field: str) -> Tensor:
+        if config.learned_state:
+            return parameters[f"layers.{layer}.initial.{field}"].expand(batch_size, -1)
+        return parameters["output.bias"].new_zeros(batch_size, config.hidden)
+
+    return State(tuple(kind(*(value(layer, f) for f in kind._fields)) for layer in range(config.layers)))
+
+
+def _input(
+    config: ModelConfig, parameters: Mapping[str, Tensor], ids: Tensor, dropout: Dropout | None
+) -> Tensor | None:
+    """The vectors [T, B, D] that the first layer reads; None for one-hot input, whose layer reads its table."""
+    if config.input == "one-hot":
+        return None
+    if config.input == "embedding":
+        vector = functional.embedding(ids, parameters["embedding.weight"])
+    else:
+        vector = (ids / config.vocab_size)[..., None]
+    return dropout.vectors("input", vector, config.dropout_input) if dropout else vector
+
+
+def _table_rows(config: ModelConfig, table: Tensor, ids: Tensor, dropout: Dropout | None) -> Tensor:
+    """The gates of one-hot input."""
+    gates = functional.embedding(ids, table)
+    if dropout and config.dropout_input:
+        gates = gates * dropout.one_hot("input", ids, config.vocab_size, config.dropout_input)
+    return gates
