@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rhapsode.modelfile import ModelFile
     from rhapsode.session import Session
     from rhapsode.text.corpus import Corpus, prepare
-    from rhapsode.training import train
+    from rhapsode.training.api import train
 
 _HOME = {
     "Corpus": "text.corpus",
@@ -37,7 +37,7 @@ _HOME = {
     "TrainConfig": "config",
     "load": "model",
     "prepare": "text.corpus",
-    "train": "training",
+    "train": "training.api",
 }
 """Where each public name lives."""
 

@@ -12,14 +12,16 @@ Nothing here grows with the corpus: tokens stay on disk, orders are computed.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from rhapsode.config import TrainConfig
 from rhapsode.errors import CorpusError
-from rhapsode.text.corpus import Part
 from rhapsode.text.shuffle import permute
+
+if TYPE_CHECKING:
+    from rhapsode.text.corpus import Part
 
 
 class Batch(NamedTuple):

@@ -1,0 +1,53 @@
+# The commands of this project; continuous integration runs `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test test-all lint format bench docs clean
+
+# Train for about a minute on text that every CPython carries, and write with the model.
+demo: $(VENV)/base
+	$(BIN)/rhapsode demo
+
+# All checks: style, types, tests (about ten minutes on two cores).
+test: lint
+	$(BIN)/python -m pytest -n auto
+
+# The slow tests too.
+test-all: lint
+	$(BIN)/python -m pytest -n auto -m ""
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Speed and quality measurements; each checks parity first.
+bench: $(VENV)/dev
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+# The parts of the documentation that are made from the code.
+docs: $(VENV)/dev
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf $(VENV) build dist
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# What a user needs.
+$(VENV)/base: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install -q -c constraints.txt -e ".[torch]"
+	touch $@
+
+# What a developer needs.
+$(VENV)/dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install -q -c constraints.txt -e ".[torch,data,dev]"
+	touch $@ $(VENV)/base

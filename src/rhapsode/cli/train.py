@@ -1,0 +1,91 @@
+"""``rhapsode train SOURCE...``: text in, a run folder with a model file out."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rhapsode.cli.options import CommandOptions, argument, config_options
+from rhapsode.cli.output import note, print_json
+from rhapsode.config import CorpusConfig, ModelConfig, TrainConfig, option
+
+if TYPE_CHECKING:
+    from rhapsode.modelfile import ModelFile
+    from rhapsode.training.api import Run
+    from rhapsode.training.loop import Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(CommandOptions):
+    """Learn from text. What is not named is planned to suit the text and the time (see rhapsode plan).
+
+    The run folder holds best.safetensors, the model to use, and everything needed to go on. Ctrl-C saves; the same
+    command with --resume goes on.
+    """
+
+    source: tuple[str, ...] = argument("files, folders, globs, - for stdin, or a prepared corpus", metavar="SOURCE...")
+    out: str | None = option(None, "the run folder; without it runs/NAME after the source", metavar="RUN")
+    resume: bool = option(False, "go on with the run in the folder")
+    overwrite: bool = option(False, "replace the run in the folder")
+    samples: bool = option(True, "show a sample of the model's text now and then")
+    model: dict[str, Any] = config_options(ModelConfig, "model")
+    train: dict[str, Any] = config_options(TrainConfig, "training")
+    corpus: dict[str, Any] = config_options(CorpusConfig, "text")
+
+
+def run(options: Options) -> int:
+    """Train; exit status 0, or 130 after Ctrl-C."""
+    from rhapsode.training.api import start
+    from rhapsode.training.console import console_observer
+    from rhapsode.training.run import default_folder
+
+    folder = Path(options.out) if options.out else default_folder(options.source, resume=options.resume)
+    fields = {**options.model, **options.train, **options.corpus}
+    run = start(options.source, folder, fields, resume=options.resume, overwrite=options.overwrite, note=note)
+    describe(run)
+    outcome = run.go([console_observer(run.bits_per_char())], sample if options.samples else None)
+    conclude(run, outcome, sys.stderr if options.json else sys.stdout)
+    if options.json:
+        print_json(run.summary(outcome) | {"interrupted": outcome.interrupted})
+    return 130 if outcome.interrupted else 0
+
+
+def describe(run: Run) -> None:
+    """Say on stderr what is about to be trained on what, with the plan's reasons."""
+    d, corpus = run.description, run.corpus
+    kind = f"{corpus.tokenizer.vocab_size:,} {corpus.tokenizer.kind} symbols"
+    note(f"text      {corpus.train.chars:,} characters to learn from, {corpus.held_out.chars:,} held out; {kind}")
+    m, t = d.model, d.train
+    note(f"model     {m.cell}, {m.layers} x {m.hidden}, {run.parameter_count():,} parameters; backend {d.backend}")
+    budget = next(f"{getattr(t, n):g} {n}" for n in ("minutes", "epochs", "steps") if getattr(t, n) is not None)
+    note(f"training  {budget}; {t.batches}, {t.batch_size} x {t.length} symbols a step; {t.optimizer}, lr {t.lr:g}")
+    for reason in d.reasons:
+        note(f"planned   {reason}")
+    if run.checkpoint:
+        note(f"resuming  at step {run.checkpoint.progress.step:,}")
+    note(f"run       {run.folder}")
+
+
+def sample(model: ModelFile) -> str:
+    """A short text by the model as it stands."""
+    from rhapsode.model import Model
+
+    return Model(model).generate(length=240, temperature=0.8, seed=0).strip("\n")
+
+
+def conclude(run: Run, outcome: Outcome, stream: Any) -> None:
+    """Say how it ended, and what to do next."""
+    p = outcome.progress
+    if outcome.interrupted:
+        note(f"interrupted at step {p.step:,}; saved in {run.folder}; the same command with --resume goes on")
+        return
+    if outcome.reason == "patience":
+        note(f"stopped early: {p.stale} validations without a new best")
+    loss = p.best_loss
+    figures = f"{loss:.4f} nats/token, {loss * run.bits_per_char():.3f} bits/char held out, at step {p.best_step:,}"
+    print(f"model     {run.summary(outcome)['model']}", file=stream)
+    print(f"loss      {figures if math.isfinite(loss) else 'no held-out text to measure it on'}", file=stream)
+    print(f"try       rhapsode generate {run.folder}", file=stream)
