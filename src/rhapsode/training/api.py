@@ -52,10 +52,10 @@ def train(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], **f
 
     sources = [source] if isinstance(source, str | os.PathLike) else list(source)
     out = fields.pop("out", None)
-    options = {name: bool(fields.pop(name, False)) for name in ("resume", "overwrite")}
+    resume, overwrite = fields.pop("resume", False), fields.pop("overwrite", False)
     with tempfile.TemporaryDirectory(prefix="rhapsode-") as temporary:
         folder = Path(out) if out is not None else Path(temporary) / "run"
-        run = start(tuple(map(os.fspath, sources)), folder, fields, **options)
+        run = start(tuple(os.fspath(s) for s in sources), folder, fields, resume=resume, overwrite=overwrite)
         run.go()
         return Model(ModelFile.load(folder))
 
@@ -209,7 +209,7 @@ def _resumed(folder: Path, groups: dict[type, dict[str, Any]], note: Note) -> Ru
     train = d.train
     budget = {name: value for name, value in groups[TrainConfig].items() if name in BUDGETS and value is not None}
     if budget:
-        train = dataclasses.replace(train, **(dict.fromkeys(BUDGETS) | budget))
+        train = TrainConfig(**(vars(train) | dict.fromkeys(BUDGETS) | budget))
     for cls, begun in ((CorpusConfig, d.corpus), (ModelConfig, d.model), (TrainConfig, train)):
         for name, value in groups[cls].items():
             if getattr(begun, name) != value:

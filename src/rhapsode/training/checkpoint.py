@@ -58,7 +58,7 @@ class Checkpoint:
         try:
             with safe_open(path, framework="numpy") as file:
                 progress = Progress.from_json(json.loads((file.metadata() or {})[KEY]))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                tensors = {name: file.get_tensor(name) for name in list(file.keys())}
         except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise RunError(f"{path}: not a whole checkpoint: {error}") from None
         parameters = _under(tensors, "parameters.")

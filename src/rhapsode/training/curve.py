@@ -44,9 +44,8 @@ def _svg(train: list[tuple[float, float]], held_out: list[tuple[float, float]], 
         x = place((tick, low)).split(",")[0]
         parts.append(f'<text x="{x}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{tick:g}</text>')
     parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 8}" text-anchor="middle">seconds of training</text>')
-    parts.append(
-        f'<text x="16" y="{HEIGHT / 2}" text-anchor="middle" transform="rotate(-90 16 {HEIGHT / 2})">nats per token</text>'
-    )
+    turned = f'text-anchor="middle" transform="rotate(-90 16 {HEIGHT / 2})"'
+    parts.append(f'<text x="16" y="{HEIGHT / 2}" {turned}>nats per token</text>')
     for name, color, line, row in (("training", "#7f7f7f", train, 0), ("held out", "#1f5fa8", held_out, 1)):
         if line:
             parts.append(

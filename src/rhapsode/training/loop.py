@@ -181,8 +181,8 @@ class Loop:
         what = "loss" if not math.isfinite(result.loss) else "gradient"
         value = result.loss if what == "loss" else result.grad_norm
         raise TrainingError(
-            f"the {what} became {value} at step {self.progress.step + 1} (learning rate {lr:.3g}); the weights before it are "
-            f"in {self.folder / LAST}. Try a lower --lr, or --clip-norm 1 if clipping is off"
+            f"the {what} became {value} at step {self.progress.step + 1} (learning rate {lr:.3g}); the weights "
+            f"before it are in {self.folder / LAST}. Try a lower --lr, or --clip-norm 1 if clipping is off"
         )
 
 
