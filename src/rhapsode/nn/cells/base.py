@@ -38,6 +38,7 @@ class Cell(Protocol):
     ) -> tuple[np.ndarray, LayerState]:
         """Run over gates[T, B, G*H] from `state`; return h[T, B, H] and the state after the last step.
 
+        More axes may stand between B and the last (the engine has [T, B, 1, G*H], which makes products row by row).
         `parameters` are those of the layer, without its prefix: weight_hh[G*H, H] and the recurrent biases.
         """
         ...

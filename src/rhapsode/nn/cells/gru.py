@@ -27,10 +27,10 @@ class GRU:
         weight, bias_hn = parameters["weight_hh"].T, parameters["bias_hn"]
         (h,) = state
         H = h.shape[-1]
-        outputs = np.empty((*gates.shape[:2], H), np.float32)
+        outputs = np.empty((*gates.shape[:-1], H), np.float32)
         for t, a in enumerate(gates):
             m = h @ weight
-            r, z = np.split(sigmoid(a[:, : 2 * H] + m[:, : 2 * H]), 2, axis=1)
-            n = np.tanh(a[:, 2 * H :] + r * (m[:, 2 * H :] + bias_hn))
+            r, z = np.split(sigmoid(a[..., : 2 * H] + m[..., : 2 * H]), 2, axis=-1)
+            n = np.tanh(a[..., 2 * H :] + r * (m[..., 2 * H :] + bias_hn))
             outputs[t] = h = n + z * (h - n)
         return outputs, HiddenState(h)

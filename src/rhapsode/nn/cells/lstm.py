@@ -27,11 +27,11 @@ class LSTM:
         weight = parameters["weight_hh"].T
         h, c = state
         H = h.shape[-1]
-        outputs = np.empty((*gates.shape[:2], H), np.float32)
+        outputs = np.empty((*gates.shape[:-1], H), np.float32)
         for t, a in enumerate(gates):
             z = a + h @ weight
-            i, f = np.split(sigmoid(z[:, : 2 * H]), 2, axis=1)
-            g, o = np.tanh(z[:, 2 * H : 3 * H]), sigmoid(z[:, 3 * H :])
+            i, f = np.split(sigmoid(z[..., : 2 * H]), 2, axis=-1)
+            g, o = np.tanh(z[..., 2 * H : 3 * H]), sigmoid(z[..., 3 * H :])
             c = f * c + i * g
             outputs[t] = h = o * np.tanh(c)
         return outputs, HiddenAndCell(h, c)

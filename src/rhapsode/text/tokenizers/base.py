@@ -25,6 +25,11 @@ REPLACEMENT = "\ufffd"
 class Decoder(Protocol):
     """Ids one at a time to text, never half a character: the pieces join to what `decode` gives for all of them."""
 
+    @property
+    def pieces(self) -> Sequence[str] | Sequence[bytes]:
+        """What each id adds to the text; nothing for a boundary."""
+        ...
+
     def push(self, id: int) -> str:
         """The text that is complete with this id and has not been returned yet."""
         ...
@@ -77,10 +82,10 @@ class PieceDecoder:
     """Streaming decoder of a vocabulary whose every symbol is whole characters: `pieces[id]`."""
 
     def __init__(self, pieces: Sequence[str]):
-        self._pieces = pieces
+        self.pieces = pieces
 
     def push(self, id: int) -> str:
-        return self._pieces[checked_id(id, len(self._pieces))]
+        return self.pieces[checked_id(id, len(self.pieces))]
 
     def flush(self) -> str:
         return ""
@@ -90,11 +95,11 @@ class ByteDecoder:
     """Streaming decoder of a vocabulary whose symbols are bytes of UTF-8, `pieces[id]`, perhaps parts of characters."""
 
     def __init__(self, pieces: Sequence[bytes]):
-        self._pieces = pieces
+        self.pieces = pieces
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, id: int) -> str:
-        return self._utf8.decode(self._pieces[checked_id(id, len(self._pieces))])
+        return self._utf8.decode(self.pieces[checked_id(id, len(self.pieces))])
 
     def flush(self) -> str:
         rest = self._utf8.decode(b"", final=True)
