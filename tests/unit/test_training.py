@@ -1,0 +1,231 @@
+"""The training loop: budgets, validation, early stopping, a loss that is not a number, the run folder."""
+
+import json
+import math
+import threading
+
+import numpy as np
+import pytest
+
+import rhapsode
+from rhapsode.backends.base import StepResult, make_learner
+from rhapsode.config import ModelConfig, TrainConfig
+from rhapsode.errors import ConfigError, CorpusError, RunError, TrainingError
+from rhapsode.modelfile import ModelFile
+from rhapsode.nn.spec import initial_parameters
+from rhapsode.training.api import start
+from rhapsode.training.loop import Loop
+from rhapsode.training.progress import Budget
+from rhapsode.training.run import default_folder
+from rhapsode.training.validation import held_out_loss
+from texts import small_corpus, verses
+
+SMALL = {"hidden": 16, "batch_size": 4, "length": 8}
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("RHAPSODE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "verses.txt"
+    path.write_text(verses(200))
+    return str(path)
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_it_learns(source, tmp_path):
+    run = start((source,), tmp_path / "run", SMALL | {"steps": 150})
+    outcome = run.go()
+    figures = run.summary(outcome)
+    assert figures["val_nats_per_token"] < 0.7 * math.log(20)
+    assert figures["val_bits_per_char"] == pytest.approx(figures["val_nats_per_token"] / math.log(2))
+    assert figures["steps"] == 150
+    assert figures["tokens"] == 150 * 4 * 8
+    assert (tmp_path / "run" / "loss.svg").read_text().startswith("<svg")
+
+
+def test_minutes_end_the_run_and_bring_the_rate_down(source, tmp_path):
+    run = start((source,), tmp_path / "run", SMALL | {"minutes": 0.03, "warmup": 0})
+    outcome = run.go()
+    assert outcome.reason == "budget"
+    assert rows(tmp_path / "run")[0]["lr"] > 0.9 * 4e-3
+    assert outcome.progress.step > 10
+
+
+def test_epochs_are_passes_over_the_text(tmp_path):
+    corpus = small_corpus(tmp_path)
+    config = TrainConfig(epochs=2, batch_size=4, length=8)
+    batches = Loop(learner_for(corpus, config), corpus, config, tmp_path, {}).batches
+    assert Budget.of(config, batches).steps == 2 * batches.steps_per_epoch
+
+
+def learner_for(corpus, config, **fields):
+    tokenizer = corpus.tokenizer
+    model = ModelConfig(vocab_size=tokenizer.vocab_size, specials=tokenizer.specials, **{"hidden": 16} | fields)
+    return make_learner(model, config, initial_parameters(model))
+
+
+@pytest.mark.parametrize("documents", [False, True])
+def test_validation_counts_every_held_out_token_once(tmp_path, documents):
+    corpus = small_corpus(tmp_path, verses(2000), documents="lines" if documents else "whole")
+    learner = learner_for(corpus, TrainConfig(steps=1))
+    tokens, state, total = corpus.held_out.tokens.astype(np.int32), learner.initial_state(1), 0.0
+    for t in range(len(tokens) - 1):
+        if documents and tokens[t] == corpus.tokenizer.boundary:
+            state = learner.initial_state(1)
+        nats, state = learner.losses(tokens[t : t + 1, None], tokens[t + 1 : t + 2, None], state)
+        total += float(nats[0, 0])
+    assert held_out_loss(learner, corpus.held_out, documents) == pytest.approx(total / (len(tokens) - 1), abs=2e-5)
+
+
+def test_validations_cost_a_small_part(tmp_path):
+    corpus = small_corpus(tmp_path, verses(4000))
+    config = TrainConfig(steps=1000, batch_size=4, length=8)
+    loop = Loop(learner_for(corpus, config), corpus, config, tmp_path, {})
+    forward_passes = len(corpus.held_out.tokens) / loop.validate_every
+    assert 0.04 < 0.5 * forward_passes / (4 * 8) <= 0.05
+
+
+def test_patience_stops_a_run_that_no_longer_improves(source, tmp_path):
+    fields = SMALL | {"steps": 400, "validate_every": 5, "patience": 2, "lr": 1e-9, "weight_decay": 0.0}
+    run = start((source,), tmp_path / "run", fields | {"schedule": "constant", "optimizer": "sgd"})
+    outcome = run.go()
+    assert outcome.reason == "patience"
+    assert outcome.progress.step < 400
+
+
+class Breaking:
+    """A learner whose gradient is no number from some step on."""
+
+    def __init__(self, learner, at):
+        self.learner, self.at = learner, at
+
+    def __getattr__(self, name):
+        return getattr(self.learner, name)
+
+    def step(self, batch, state, update):
+        if update.number == self.at:
+            return StepResult(2.0, math.nan), state
+        return self.learner.step(batch, state, update)
+
+
+def test_a_loss_that_is_no_number_stops_at_the_last_good_weights(tmp_path):
+    corpus = small_corpus(tmp_path)
+    config = TrainConfig(steps=20, batch_size=4, length=8)
+    learner = learner_for(corpus, config)
+    with pytest.raises(TrainingError, match=r"gradient became nan at step 8 .*--lr") as caught:
+        Loop(Breaking(learner, 7), corpus, config, tmp_path, {}).run()
+    assert caught.value.exit_status == 1
+    saved = ModelFile.load(tmp_path / "last.safetensors")
+    assert all(np.isfinite(value).all() for value in saved.parameters.values())
+    assert all(np.array_equal(value, saved.parameters[name]) for name, value in learner.parameters().items())
+
+
+def test_an_overflowing_run_stops_cleanly(source, tmp_path):
+    fields = SMALL | {"steps": 200, "cell": "rnn", "nonlinearity": "relu", "lr": 1e18, "clip_norm": 0.0, "warmup": 0}
+    run = start((source,), tmp_path / "run", fields | {"optimizer": "sgd", "schedule": "constant"})
+    with pytest.raises(TrainingError, match="--lr"):
+        run.go()
+    model = ModelFile.load(tmp_path / "run" / "last.safetensors")
+    assert all(np.isfinite(value).all() for value in model.parameters.values())
+
+
+def test_the_public_call(source, tmp_path):
+    model = rhapsode.train(source, steps=30, hidden=16)
+    assert isinstance(model.generate("the", length=20, seed=1), str)
+    model.save(tmp_path / "m.safetensors")
+    assert rhapsode.load(tmp_path / "m.safetensors").generate("the", length=20, seed=1) == model.generate(
+        "the", length=20, seed=1
+    )
+
+
+def test_it_runs_in_a_thread(source, tmp_path):
+    done = []
+    thread = threading.Thread(target=lambda: done.append(rhapsode.train(source, steps=3, hidden=8)))
+    thread.start()
+    thread.join()
+    assert done
+
+
+def test_a_field_that_does_not_exist_is_named_with_its_neighbour(source):
+    with pytest.raises(ConfigError, match="did you mean hidden"):
+        rhapsode.train(source, hiden=3)
+
+
+def test_a_run_is_never_overwritten_by_accident(source, tmp_path):
+    start((source,), tmp_path / "run", SMALL | {"steps": 2}).go()
+    with pytest.raises(RunError, match="--resume"):
+        start((source,), tmp_path / "run", SMALL | {"steps": 2})
+    start((source,), tmp_path / "run", SMALL | {"steps": 2}, overwrite=True)
+    assert not (tmp_path / "run" / "best.safetensors").exists()
+
+
+def test_a_folder_with_other_things_is_left_alone(source, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "diary.txt").write_text("x")
+    with pytest.raises(RunError, match="not a run"):
+        start((source,), tmp_path / "mine", SMALL | {"steps": 2}, overwrite=True)
+    assert (tmp_path / "mine" / "diary.txt").exists()
+
+
+def test_resume_keeps_what_the_run_began_with_but_may_go_on_longer(source, tmp_path):
+    start((source,), tmp_path / "run", SMALL | {"steps": 4}).go()
+    with pytest.raises(ConfigError, match="hidden"):
+        start((source,), tmp_path / "run", {"hidden": 32}, resume=True)
+    outcome = start((source,), tmp_path / "run", {"hidden": 16, "steps": 6}, resume=True).go()
+    assert outcome.progress.step == 6
+    assert [row["step"] for row in rows(tmp_path / "run")][-1] == 6
+
+
+def test_resume_without_a_run(tmp_path, source):
+    with pytest.raises(RunError, match="no run to resume"):
+        start((source,), tmp_path / "run", {}, resume=True)
+
+
+def test_resume_after_the_text_changed(tmp_path, source):
+    import shutil
+
+    start((source,), tmp_path / "run", SMALL | {"steps": 2}).go()
+    (tmp_path / "verses.txt").write_text(verses(150, seed=5))
+    shutil.rmtree(tmp_path / "cache")
+    with pytest.raises(RunError, match="has changed"):
+        start((source,), tmp_path / "run", {}, resume=True)
+
+
+def test_a_damaged_checkpoint_is_one_line(tmp_path, source):
+    start((source,), tmp_path / "run", SMALL | {"steps": 2}).go()
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(RunError, match="not a whole checkpoint"):
+        start((source,), tmp_path / "run", {}, resume=True)
+
+
+def test_too_little_text(tmp_path):
+    (tmp_path / "one.txt").write_text("x")
+    with pytest.raises(CorpusError):
+        start((str(tmp_path / "one.txt"),), tmp_path / "run", {"steps": 2})
+
+
+@pytest.mark.parametrize("size", [2, 5, 40, 300])
+def test_a_tiny_text_is_trained_on_all_the_same(tmp_path, size):
+    (tmp_path / "tiny.txt").write_text(("abcdefg, " * 40)[:size])
+    try:
+        run = start((str(tmp_path / "tiny.txt"),), tmp_path / "run", {"steps": 3, "hidden": 8})
+    except CorpusError as error:
+        assert size < 10, error  # noqa: PT017
+    else:
+        assert run.go().progress.step == 3
+
+
+def test_default_folders_are_numbered(tmp_path):
+    assert str(default_folder(("a/b/book.txt",), resume=False)) == "runs/book"
+    (tmp_path / "runs" / "book").mkdir(parents=True)
+    assert str(default_folder(("a/b/book.txt",), resume=False)) == "runs/book-2"
+    assert str(default_folder(("a/b/book.txt",), resume=True)) == "runs/book"
