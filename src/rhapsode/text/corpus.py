@@ -1,0 +1,225 @@
+"""A corpus: text as tokens on disk, memory-mapped, split into a training and a held-out part.
+
+Preparing goes through the text three times, piece by piece, so that its size is no matter: read it (`spool`), train the
+tokenizer on the training part, encode. The result appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import tee
+from pathlib import Path
+from typing import Any
+
+from rhapsode.config import CorpusConfig
+from rhapsode.errors import CorpusError, OutputError, SourceError
+from rhapsode.text.cache import cache_folder, corpus_key, fingerprint, working_folder
+from rhapsode.text.documents import documents, resolve
+from rhapsode.text.reading import Reader, new_decoder
+from rhapsode.text.source import Source, find_sources
+from rhapsode.text.split import Segment, segments
+from rhapsode.text.spool import Spool, write_spool
+from rhapsode.text.store import (
+    FORMAT,
+    Manifest,
+    Part,
+    PartWriter,
+    is_corpus,
+    open_parts,
+    verify,
+)
+from rhapsode.text.tokenizer import Tokenizer, train_tokenizer
+
+__all__ = ["Corpus", "Part", "is_corpus", "open_corpus", "prepare"]
+
+Note = Callable[[str], None]
+FEWEST_CHARS = 2
+"""Characters that must be left to train on."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Tokens on disk."""
+
+    path: Path
+    config: CorpusConfig
+    """as it was asked for"""
+    documents: str
+    """what one document is: whole, files, lines, blank-lines, rows"""
+    tokenizer: Tokenizer
+    train: Part
+    held_out: Part
+    digest: str
+    """hash of content and settings"""
+
+
+def open_corpus(path: str | Path, check_hashes: bool = False) -> Corpus:
+    """Open a prepared corpus. Sizes are checked always, the content if `check_hashes`.
+
+    Raises:
+        CorpusError: there is none, or it is damaged; names the file, what was found and what was expected.
+    """
+    path = Path(path)
+    manifest = Manifest.load(path)
+    if check_hashes:
+        verify(path, manifest)
+    return _opened(path, manifest)
+
+
+def _opened(path: Path, manifest: Manifest) -> Corpus:
+    train, held_out = open_parts(path, manifest)
+    content = [FORMAT, manifest.config.to_json(), manifest.tokenizer.to_json(), manifest.documents, manifest.sha256]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return Corpus(path, manifest.config, manifest.documents, manifest.tokenizer, train, held_out, digest)
+
+
+def prepare(
+    sources: Sequence[str], config: CorpusConfig, out: Path | None = None, note: Note = lambda text: None
+) -> Corpus:
+    """Turn text into a corpus in the folder `out`, or in the cache; one that is there already and whose text and
+    settings have not changed is taken as it is.
+
+    Args:
+        sources: files, folders, globs, or ``-`` for standard input (see `rhapsode.text.source`).
+        note: called with each thing that the user should know, such as a file that was skipped.
+
+    Raises:
+        SourceError: text cannot be found, read or decoded.
+        CorpusError: there is too little text, or a source is a corpus itself.
+        ConfigError: the settings do not fit the text.
+        MissingDependency: a package is needed to read the text.
+        OutputError: the corpus cannot be written; nothing is left behind.
+    """
+    new_decoder(config.encoding, config.errors)
+    for name in filter(is_corpus, sources):
+        raise CorpusError(f"{name}: a prepared corpus, which goes alone and with its own settings")
+    target = None if out is None else Path(out)
+    if target is not None and target.exists() and not is_corpus(target) and not _is_empty_folder(target):
+        raise OutputError(f"{target}: exists and is no corpus; it is left as it is")
+    try:
+        with working_folder(target.absolute().parent if target else cache_folder()) as work:
+            return _prepare(sources, config, target, note, work)
+    except OSError as error:
+        raise OutputError(f"{target or cache_folder()}: cannot be written: {error.strerror or error}") from error
+
+
+def _prepare(sources: Sequence[str], config: CorpusConfig, target: Path | None, note: Note, work: Path) -> Corpus:
+    copies, built = work / "streams", work / "corpus"
+    copies.mkdir()
+    built.mkdir()
+    found, notes = find_sources(sources, config, copies)
+    prints = [fingerprint(source) for source in found]
+    key = corpus_key(FORMAT, prints, config)
+    target = target or cache_folder() / key
+    corpus = _existing(target, key, note)
+    if corpus is None:
+        _build(found, config, key, prints, notes, work, built)
+        _install(built, target, key, work)
+        corpus = _existing(target, key, note)
+    if corpus is None:
+        raise OutputError(f"{target}: another program has just changed it")
+    return corpus
+
+
+def _existing(target: Path, key: str, note: Note) -> Corpus | None:
+    """The corpus in `target`, if it has this key and is whole."""
+    with contextlib.suppress(CorpusError):
+        manifest = Manifest.load(target)
+        if manifest.key == key:
+            corpus = _opened(target, manifest)
+            for text in manifest.notes:
+                note(text)
+            return corpus
+    return None
+
+
+def _build(
+    sources: list[Source],
+    config: CorpusConfig,
+    key: str,
+    prints: list[dict[str, Any]],
+    notes: list[str],
+    work: Path,
+    built: Path,
+) -> None:
+    """Make the corpus in `built`."""
+    mode = resolve(sources, config)
+    readers = [Reader(source.path, source.name, config) for source in sources]
+    spool = write_spool(work, documents(readers, mode), config.lowercase, config.split_seed)
+    _check_amount(spool, config, sources)
+    tokenizer = train_tokenizer(config, _training_text(spool, config))
+    parts, sha256 = {}, dict[str, str]()
+    for writer in _encode(spool, config, tokenizer, built):
+        parts[writer.name], hashes = writer.finish()
+        sha256 |= hashes
+    listed = [p | {"sha256": reader.sha256.hexdigest()} for p, reader in zip(prints, readers, strict=True)]
+    notes = notes + [text for reader in readers for text in _notes(reader)]
+    Manifest(config, mode, tokenizer, key, listed, notes, parts, sha256).save(built)
+
+
+def _notes(reader: Reader) -> Iterator[str]:
+    if reader.bytes_read == 0:
+        yield f"{reader.name}: empty"
+    if reader.empty_records:
+        yield f"{reader.name}: {reader.empty_records} rows without text were left out"
+
+
+def _check_amount(spool: Spool, config: CorpusConfig, sources: list[Source]) -> None:
+    names = ", ".join([source.name for source in sources[:3]] + ["…"] * (len(sources) > 3))
+    if spool.chars == 0:
+        raise SourceError(f"{names}: no text in it")
+    left = sum(segment.chars for segment in segments(spool, config) if not segment.held_out)
+    if left < FEWEST_CHARS:
+        raise CorpusError(
+            f"{names}: too little text: {spool.chars} characters, {left} of them left to train on (held_out is "
+            f"{config.held_out:g}), expected at least {FEWEST_CHARS}"
+        )
+
+
+def _pieces(spool: Spool, config: CorpusConfig) -> Iterator[tuple[Segment, Iterator[str]]]:
+    """The segments, each with its text."""
+    one, other = tee(segments(spool, config))
+    return zip(one, spool.read(segment.chars for segment in other), strict=True)
+
+
+def _training_text(spool: Spool, config: CorpusConfig) -> Iterator[str]:
+    for segment, pieces in _pieces(spool, config):
+        for piece in pieces:
+            if not segment.held_out:
+                yield piece
+
+
+def _encode(spool: Spool, config: CorpusConfig, tokenizer: Tokenizer, folder: Path) -> list[PartWriter]:
+    writers = [PartWriter(folder, "train", tokenizer), PartWriter(folder, "held_out", tokenizer)]
+    last: dict[bool, Segment] = {}
+    for segment, pieces in _pieces(spool, config):
+        writer = writers[segment.held_out]
+        writer.open_document()
+        for piece in pieces:
+            writer.write(piece)
+        last[segment.held_out] = segment
+    for held_out, segment in last.items():
+        if len(spool.lengths) > 1 and segment.ends_document:
+            writers[held_out].close_document()
+    return writers
+
+
+def _install(built: Path, target: Path, key: str, work: Path) -> None:
+    """Give the finished corpus its name; what has it so far is taken away, unless it is the same corpus, which
+    another process was faster to make."""
+    with contextlib.suppress(OSError):
+        os.rename(built, target)
+        return
+    if _existing(target, key, note=lambda text: None) is None:
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(target, work / "replaced")
+        os.rename(built, target)
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())

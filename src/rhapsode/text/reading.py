@@ -1,0 +1,269 @@
+"""How a file becomes text: unpacked, decoded, and taken out of its records; in pieces, so that its size is no matter.
+
+    .gz .xz .zst            unpacked first; the rest of the name then says what is inside
+    .jsonl .ndjson          one JSON object a line; the text is its field `CorpusConfig.field`
+    .csv .tsv               the text is the column `CorpusConfig.column`: a name that the first row has, which then is
+                            a header; else a number from 0, and there is no header
+    anything else           text, kept as it is: line ends too
+
+Bytes are decoded strictly unless the user asks otherwise. A byte order mark is removed; that of UTF-16 or UTF-32
+overrides the encoding.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import csv
+import gzip
+import hashlib
+import io
+import json
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, Literal, cast
+
+from rhapsode.config import CorpusConfig
+from rhapsode.errors import ConfigError, MissingDependency, SourceError
+
+BLOCK = 1 << 20
+"""Bytes read at a time."""
+SNIFF = 8192
+"""Bytes that tell what a file is."""
+LONGEST_FIELD = 2**31 - 1
+
+_MARKS = (  # UTF-32's begins with UTF-16's
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_TABLES = {".csv": ",", ".tsv": "\t"}
+_PACKED = (".gz", ".xz", ".zst")
+
+
+class Reader:
+    """One file, read once from start to end.
+
+    Raises (while it is read):
+        SourceError: the file cannot be read, unpacked or decoded, or a record lacks its text.
+        ConfigError: there is no such encoding.
+        MissingDependency: .zst without the package that unpacks it.
+    """
+
+    def __init__(self, path: Path, name: str, config: CorpusConfig):
+        self.path, self.name, self.config = path, name, config
+        self.kind = kind_of(path)
+        self.sha256 = hashlib.sha256()
+        """of the bytes of the file, once it was read to its end"""
+        self.bytes_read = 0
+        self.empty_records = 0
+
+    def text(self) -> Iterator[str]:
+        """The decoded text in pieces. A table's is its source, too."""
+        with _refusals(self.name), open(self.path, "rb", buffering=0) as file:
+            counted = io.BufferedReader(_Counted(file, self), BLOCK)
+            with _unpacked(counted, self.path) as stream:
+                yield from self._decoded(stream)
+                while counted.read(BLOCK):  # what follows a packed stream is part of the file
+                    pass
+
+    def records(self) -> Iterator[str]:
+        """The texts of the rows of a .jsonl, .csv or .tsv file; empty ones are counted and left out."""
+        rows = self._json_rows() if self.kind == "jsonl" else self._table_rows()
+        for text in rows:
+            if text:
+                yield text
+            else:
+                self.empty_records += 1
+
+    def _decoded(self, stream: IO[bytes]) -> Iterator[str]:
+        block = stream.read(BLOCK)
+        mark, encoding = next((m for m in _MARKS if block.startswith(m[0])), (b"", self.config.encoding))
+        decoder = new_decoder(encoding, self.config.errors)
+        position, block = len(mark), block[len(mark) :]
+        while block:
+            position += len(block)
+            yield self._decode(decoder, block, position, encoding)
+            block = stream.read(BLOCK)
+        yield self._decode(decoder, b"", position, encoding)
+
+    def _decode(self, decoder: codecs.IncrementalDecoder, block: bytes, end: int, encoding: str) -> str:
+        """Decode one block that ends at byte `end`; an empty one is the last."""
+        try:
+            return decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            offset = end - len(error.object) + error.start
+            raise SourceError(
+                f"{self.name}: byte {offset} (0x{error.object[error.start]:02X}) is not {encoding}; "
+                f"name the right one with --encoding (cp1252, utf-16, …) or use --errors replace"
+            ) from None
+
+    def _json_rows(self) -> Iterator[str]:
+        for number, line in enumerate(lines(self.text()), 1):
+            if not line.isspace():
+                yield self._json_text(line, number)
+
+    def _json_text(self, line: str, number: int) -> str:
+        field, where = self.config.field, f"{self.name}: line {number}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise SourceError(f"{where} is not JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise SourceError(f"{where} is JSON, but no object")
+        if field not in row:
+            raise SourceError(f"{where} has no field {field!r}; it has {_names(row)}: choose one with --field")
+        if row[field] is not None and not isinstance(row[field], str):
+            raise SourceError(f"{where}: field {field!r} is {type(row[field]).__name__}, expected text")
+        return row[field] or ""
+
+    def _table_rows(self) -> Iterator[str]:
+        csv.field_size_limit(LONGEST_FIELD)
+        rows = csv.reader(lines(self.text()), delimiter=_TABLES[_suffix(self.path)], strict=True)
+        try:
+            first = next(rows, [])
+            column, is_header = self._column(first) if first else (0, True)
+            if not is_header:
+                yield self._cell(first, column, rows.line_num)
+            for row in rows:
+                if row:
+                    yield self._cell(row, column, rows.line_num)
+        except csv.Error as error:
+            raise SourceError(f"{self.name}: line {rows.line_num} is no row of a table: {error}") from None
+
+    def _column(self, first: list[str]) -> tuple[int, bool]:
+        """Which column holds the text, and whether the first row is a header."""
+        column = self.config.column
+        if column in first:
+            return first.index(column), True
+        if column.isdecimal() and len(column) < 10:
+            return int(column), False
+        raise SourceError(f"{self.name}: no column {column!r}; it has {_names(first)}: choose one with --column")
+
+    def _cell(self, row: list[str], column: int, line: int) -> str:
+        if column >= len(row):
+            raise SourceError(f"{self.name}: line {line} has {len(row)} columns, expected more than {column}")
+        return row[column]
+
+
+class _Counted(io.RawIOBase):
+    """A file whose bytes are counted and hashed as they are read."""
+
+    def __init__(self, file: IO[bytes], reader: Reader):
+        self._file, self._reader = file, reader
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = cast(Any, self._file).readinto(buffer)
+        self._reader.sha256.update(memoryview(buffer)[:count])
+        self._reader.bytes_read += count
+        return count
+
+
+@contextlib.contextmanager
+def _refusals(name: str) -> Iterator[None]:
+    """What the system or an unpacker refuses, as a `SourceError` that names the file."""
+    try:
+        yield
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, _zstd_error()) as error:
+        raise SourceError(f"{name}: the packed file is damaged or cut off: {error}") from None
+    except OSError as error:
+        raise SourceError(f"{name}: cannot be read: {error.strerror or error}") from None
+
+
+def kind_of(path: Path) -> Literal["text", "jsonl", "table"]:
+    """What the name says is in the file."""
+    suffix = _suffix(path)
+    if suffix in (".jsonl", ".ndjson"):
+        return "jsonl"
+    return "table" if suffix in _TABLES else "text"
+
+
+def is_binary(path: Path, config: CorpusConfig) -> bool:
+    """Whether the file's beginning has NUL bytes and is no text of the encoding."""
+    with _refusals(str(path)), open(path, "rb") as file, _unpacked(file, path) as stream:
+        head = stream.read(SNIFF)
+    if b"\0" not in head or head.startswith(tuple(mark for mark, _ in _MARKS)):
+        return False
+    try:
+        new_decoder(config.encoding, "strict").decode(head)
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def new_decoder(encoding: str, errors: str) -> codecs.IncrementalDecoder:
+    """A streaming decoder.
+
+    Raises:
+        ConfigError: there is no such encoding of text.
+    """
+    try:
+        "".encode(encoding)
+        return codecs.getincrementaldecoder(encoding)(errors)
+    except (LookupError, ValueError):
+        raise ConfigError("encoding", encoding, "an encoding that Python knows, such as utf-8, cp1252, utf-16") from None
+
+
+def _suffix(path: Path) -> str:
+    """The last suffix in lower case, that of the packing apart."""
+    if path.suffix.lower() in _PACKED:
+        path = path.with_suffix("")
+    return path.suffix.lower()
+
+
+def _unpacked(file: IO[bytes], path: Path) -> IO[bytes]:
+    opener: dict[str, Callable[[Any], Any]] = {".gz": gzip.open, ".xz": lzma.open, ".zst": _open_zstd}
+    if path.suffix.lower() in opener:
+        return cast(IO[bytes], opener[path.suffix.lower()](file))
+    return file
+
+
+def _open_zstd(file: IO[bytes]) -> IO[bytes]:
+    with contextlib.suppress(ImportError):  # from Python 3.14 on
+        from compression import zstd
+
+        return cast(IO[bytes], zstd.open(file))
+    try:
+        import zstandard
+    except ImportError:
+        raise MissingDependency("reading .zst needs a package: pip install 'rhapsode[data]'") from None
+    return cast(IO[bytes], zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True))
+
+
+def _zstd_error() -> type[Exception]:
+    """What the package that unpacks .zst raises, if there is one."""
+    with contextlib.suppress(ImportError):
+        from compression import zstd
+
+        return zstd.ZstdError
+    with contextlib.suppress(ImportError):
+        import zstandard
+
+        return zstandard.ZstdError
+    return EOFError
+
+
+def lines(pieces: Iterator[str]) -> Iterator[str]:
+    """The lines of a text that comes in pieces, with their line feeds."""
+    begun: list[str] = []
+    for piece in pieces:
+        *whole, rest = piece.split("\n")
+        for line in whole:
+            yield "".join([*begun, line, "\n"])
+            begun.clear()
+        if rest:
+            begun.append(rest)
+    if begun:
+        yield "".join(begun)
+
+
+def _names(names: Any) -> str:
+    shown = [repr(name) for name in list(names)[:8]]
+    return ", ".join(shown + ["…"] * (len(names) > 8)) or "none"

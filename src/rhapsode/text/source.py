@@ -1,0 +1,132 @@
+"""Which files to read: files, folders, globs, standard input.
+
+Nothing is left out in silence: what is skipped is said in a note, for the caller to show.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from rhapsode.config import CorpusConfig
+from rhapsode.errors import SourceError
+from rhapsode.text.reading import is_binary, kind_of
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file to read."""
+
+    name: str
+    """as it is shown to people"""
+    path: Path
+    kind: Literal["text", "jsonl", "table"]
+    stream: bool = False
+    """a copy of something that can be read only once: standard input, a pipe"""
+
+
+def find_sources(
+    arguments: Sequence[str], config: CorpusConfig, copies: Path, stdin: BinaryIO | None = None
+) -> tuple[list[Source], list[str]]:
+    """The files that `arguments` mean, in their order, and notes about what was skipped.
+
+    A folder means all files in it and below, sorted, but for hidden ones and those that are clearly binary. A name
+    with ``*``, ``?`` or ``[`` that no file has is a glob (``**`` goes through folders). ``-`` is standard input; it and
+    other pipes are copied into the folder `copies`.
+
+    Raises:
+        SourceError: an argument means no file, or a file cannot be read.
+    """
+    if not arguments:
+        raise SourceError("no text named: expected files, folders, globs, or - for standard input")
+    sources: dict[Path, Source] = {}
+    notes: list[str] = []
+    for argument in arguments:
+        for source in _of_argument(os.fspath(argument), config, copies, stdin, notes):
+            key = source.path.resolve()
+            if key in sources:
+                notes.append(f"{source.name}: named twice, read once")
+            sources.setdefault(key, source)
+    return list(sources.values()), notes
+
+
+def _of_argument(
+    argument: str, config: CorpusConfig, copies: Path, stdin: BinaryIO | None, notes: list[str]
+) -> Iterator[Source]:
+    if argument == STDIN:
+        yield _copied(stdin or sys.stdin.buffer, "<stdin>", "stdin", copies)
+        return
+    path = Path(argument)
+    if not path.exists():
+        yield from _of_glob(argument, config, copies, notes)
+    elif path.is_dir():
+        yield from _of_folder(path, config, notes)
+    elif path.is_file():
+        yield Source(argument, path, kind_of(path))
+    else:
+        with _opened(path) as file:
+            yield _copied(file, argument, path.name, copies)
+
+
+def _of_glob(argument: str, config: CorpusConfig, copies: Path, notes: list[str]) -> Iterator[Source]:
+    if not glob.has_magic(argument):
+        raise SourceError(f"{argument}: no such file or folder")
+    found = sorted(glob.glob(argument, recursive=True))
+    if not found:
+        raise SourceError(f"{argument}: no file matches")
+    for name in found:
+        if not (os.path.isdir(name) and "**" in argument):  # ** names the files in a folder, too
+            yield from _of_argument(name, config, copies, None, notes)
+
+
+def _of_folder(folder: Path, config: CorpusConfig, notes: list[str]) -> Iterator[Source]:
+    found = False
+    for path in _walk(folder):
+        if is_binary(path, config):
+            notes.append(f"{path}: skipped, it looks binary")
+            continue
+        found = True
+        yield Source(str(path), path, kind_of(path))
+    if not found:
+        raise SourceError(f"{folder}: a folder without text files")
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """The regular files below `folder` that are not hidden, sorted."""
+
+    def refused(error: OSError) -> None:
+        raise SourceError(f"{error.filename}: cannot be read: {error.strerror}") from None
+
+    for parent, folders, files in os.walk(folder, onerror=refused):
+        folders[:] = _visible(folders)
+        for name in _visible(files):
+            path = Path(parent, name)
+            if path.is_file():
+                yield path
+
+
+def _visible(names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _copied(stream: BinaryIO, name: str, file_name: str, copies: Path) -> Source:
+    """The rest of `stream`, as a file."""
+    path = copies / f"{len(os.listdir(copies))}-{file_name}"
+    with open(path, "wb") as file:
+        shutil.copyfileobj(stream, file, 1 << 20)
+    return Source(name, path, kind_of(path), stream=True)

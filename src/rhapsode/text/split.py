@@ -1,0 +1,132 @@
+"""Which part of the text is held out.
+
+tail        the training part is the first (1 - held_out) of the characters, rounded down, as nanoGPT splits. The cut
+            may fall into a document, whose rest then opens the held-out part.
+documents   whole documents, drawn by a hash of seed and text: equal documents land on the same side, and no
+            document's side depends on where it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+from rhapsode.config import CorpusConfig
+from rhapsode.errors import ConfigError, CorpusError
+from rhapsode.text.spool import Spool
+
+FROM_DOCUMENTS = 100
+"""So many documents are split by documents, unless asked otherwise."""
+STRIDE = 1 << 16
+"""Documents handled at a time."""
+
+
+class Segment(NamedTuple):
+    """Consecutive text of one document that goes to one part."""
+
+    chars: int
+    held_out: bool
+    ends_document: bool
+
+
+def segments(spool: Spool, config: CorpusConfig) -> Iterator[Segment]:
+    """All of the text, in order.
+
+    Raises:
+        ConfigError: `held_out` is a number of documents, but not whole, or the split is to be at the tail.
+        CorpusError: there are not enough documents, or they are too much alike.
+    """
+    if config.held_out == 0:
+        return _tail(spool, spool.chars)
+    if _by_documents(config, len(spool.lengths)):
+        return _drawn(spool, _draw(spool.draws, _wanted(config, len(spool.lengths))))
+    return _tail(spool, int((1 - Fraction(repr(config.held_out))) * spool.chars))
+
+
+def _by_documents(config: CorpusConfig, count: int) -> bool:
+    if config.held_out < 1:
+        return config.split == "documents" or (config.split == "auto" and count >= FROM_DOCUMENTS)
+    if config.split == "tail":
+        raise ConfigError("held_out", config.held_out, "a part below 1 with split tail")
+    if config.held_out != int(config.held_out):
+        raise ConfigError("held_out", config.held_out, "a part below 1 or a whole number of documents")
+    return True
+
+
+def _wanted(config: CorpusConfig, count: int) -> int:
+    """How many documents to hold out."""
+    share = Fraction(repr(config.held_out))
+    wanted = int(share) if share >= 1 else max(1, int(share * count))
+    if wanted >= count:
+        raise CorpusError(f"{wanted} documents are to be held out; expected at least {wanted + 1}, found {count}")
+    return wanted
+
+
+def _tail(spool: Spool, cut: int) -> Iterator[Segment]:
+    start = 0
+    for low in range(0, len(spool.lengths), STRIDE):
+        for length in spool.lengths[low : low + STRIDE].tolist():
+            before = min(max(cut - start, 0), length)
+            if before:
+                yield Segment(before, False, before == length)
+            if before < length:
+                yield Segment(length - before, True, True)
+            start += length
+
+
+class _Draw(NamedTuple):
+    """Documents whose draw is below `below`, or one of `others`, are held out."""
+
+    below: int
+    others: np.ndarray
+
+
+def _drawn(spool: Spool, draw: _Draw) -> Iterator[Segment]:
+    for low in range(0, len(spool.lengths), STRIDE):
+        draws = spool.draws[low : low + STRIDE]
+        held_out = (draws < np.uint64(draw.below)) | np.isin(draws, draw.others)
+        for length, held in zip(spool.lengths[low : low + STRIDE].tolist(), held_out.tolist(), strict=True):
+            yield Segment(length, held, True)
+
+
+def _draw(draws: np.ndarray, wanted: int) -> _Draw:
+    """Hold out the documents with the smallest draws: `wanted` of them, or as near below as equal documents allow.
+
+    The range of draws is cut into bins of about `STRIDE` documents, so that only one bin is ever sorted.
+    """
+    bins = max(1, len(draws) // STRIDE)
+    width = -(-(2**64) // bins)
+    below, left = 0, wanted
+    for start in range(0, 2**64, width):
+        values = _within(draws, start, min(start + width, 2**64) - 1)
+        if len(values) > left:
+            return _chosen(below, values, left)
+        below, left = start + width, left - len(values)
+    raise AssertionError("fewer documents are wanted than there are")
+
+
+def _within(draws: np.ndarray, low: int, high: int) -> np.ndarray:
+    """The draws from `low` to `high`."""
+    found = []
+    for at in range(0, len(draws), STRIDE):
+        part = draws[at : at + STRIDE]
+        found.append(part[(part >= np.uint64(low)) & (part <= np.uint64(high))])
+    return np.concatenate(found)
+
+
+def _chosen(below: int, values: np.ndarray, wanted: int) -> _Draw:
+    """The smallest of `values`, whole groups of equal ones, as many as come to `wanted` or nearest below."""
+    groups, sizes = np.unique(values, return_counts=True)
+    chosen = []
+    for group, size in zip(groups.tolist(), sizes.tolist(), strict=True):
+        if size <= wanted:
+            chosen.append(group)
+            wanted -= size
+        if not wanted:
+            break
+    if not chosen and not below:
+        raise CorpusError("no documents can be held out: too many are equal; use split tail, or held_out 0")
+    return _Draw(below, np.array(chosen, np.uint64))
