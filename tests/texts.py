@@ -11,7 +11,7 @@ from rhapsode.config import CorpusConfig
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
-WORDS = ["the", "a", "king", "sea", "sings", "of", "his", "ship", "and", "war", "men", "gods", "who", "went", "home", "long", "wine", "dark", "rosy", "dawn"]
+WORDS = """the a king sea sings of his ship and war men gods who went home long wine dark rosy dawn""".split()  # noqa: SIM905
 
 
 def verses(lines: int, seed: int = 0) -> str:
