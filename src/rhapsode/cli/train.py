@@ -30,7 +30,7 @@ class Options(CommandOptions):
     out: str | None = option(None, "the run folder; without it runs/NAME after the source", metavar="RUN")
     resume: bool = option(False, "go on with the run in the folder")
     overwrite: bool = option(False, "replace the run in the folder")
-    samples: bool = option(True, "show a sample of the model's text now and then")
+    no_samples: bool = option(False, "show no samples of the model's text on the way")
     model: dict[str, Any] = config_options(ModelConfig, "model")
     train: dict[str, Any] = config_options(TrainConfig, "training")
     corpus: dict[str, Any] = config_options(CorpusConfig, "text")
@@ -46,7 +46,7 @@ def run(options: Options) -> int:
     fields = {**options.model, **options.train, **options.corpus}
     run = start(options.source, folder, fields, resume=options.resume, overwrite=options.overwrite, note=note)
     describe(run)
-    outcome = run.go([console_observer(run.bits_per_char())], sample if options.samples else None)
+    outcome = run.go([console_observer(run.bits_per_char())], None if options.no_samples else sample)
     conclude(run, outcome, sys.stderr if options.json else sys.stdout)
     if options.json:
         print_json(run.summary(outcome) | {"interrupted": outcome.interrupted})
