@@ -1,0 +1,245 @@
+"""Losses and bits, exactly: every token of a text is predicted once and counted once.
+
+    carried      the text is read from its first symbol to its last, the state carried all the way
+    reset        the state starts anew every `context` tokens: comparable with models that see windows of that size
+    documents    every document is read from the initial state, from its boundary symbol to its closing one
+
+In all three the text is cut into spans, each of which is read from the initial state; spans of like length are read
+side by side. How many, and in which pieces, changes nothing but the rounding of single-precision products.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from rhapsode.engine import Engine
+from rhapsode.errors import CorpusError
+from rhapsode.modelfile import ModelFile
+from rhapsode.text.corpus import Part
+from rhapsode.text.store import token_type
+from rhapsode.text.tokenizer import Tokenizer
+from rhapsode.text.tokenizers.base import normalise
+
+ROWS, PIECE = 64, 256
+"""At most so many spans side by side, and so many symbols of each at a time."""
+LOGITS = 2**23
+"""At most so many logits at a time."""
+
+Mode = Literal["carried", "reset", "documents"]
+Progress = Callable[[int, int], None]
+"""Told how many tokens are done, of how many."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The loss of a model on a text."""
+
+    mode: Mode
+    context: int | None
+    """tokens after which the state starts anew (mode reset)"""
+    tokens: int
+    """predictions: all tokens after the first boundary, closing boundaries included"""
+    chars: int
+    bytes: int
+    unknown: int
+    """tokens that stand for text the model has no symbol for. They are cheap to predict, so with any of them the bits
+    per character and byte cannot be compared with those of a model that knows all of the text."""
+    nats_total: float
+
+    @property
+    def nats_per_token(self) -> float:
+        return self.nats_total / self.tokens
+
+    @property
+    def perplexity(self) -> float:
+        """Of a token: exp of its nats."""
+        return float(np.exp(self.nats_per_token))
+
+    @property
+    def bits_per_char(self) -> float:
+        return bits(self.nats_total, self.chars)
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Bytes of the text in UTF-8."""
+        return bits(self.nats_total, self.bytes)
+
+    def to_json(self) -> dict[str, Any]:
+        derived = ("nats_per_token", "bits_per_char", "bits_per_byte", "perplexity")
+        return vars(self) | {name: getattr(self, name) for name in derived}
+
+
+def bits(nats: float, units: int) -> float:
+    """Bits per unit (not a number where there is none)."""
+    return nats / math.log(2) / units if units else math.nan
+
+
+def reads_documents(model: ModelFile) -> bool:
+    """Whether the model was trained on whole documents, each from the initial state to its closing boundary."""
+    return model.training.get("batches") == "documents"
+
+
+def part_of(tokenizer: Tokenizer, texts: Sequence[str], closed: bool) -> Part:
+    """Documents in memory, laid out as a part of a corpus; with the boundary that ends the last one if `closed`."""
+    texts = [normalise(text, tokenizer.lowercase) for text in texts]
+    boundary = np.array([tokenizer.boundary], np.int32)
+    encoded = [np.concatenate([boundary, tokenizer.encode(text)]) for text in texts]
+    starts = np.cumsum([0, *map(len, encoded)], dtype=np.int64)[:-1]
+    tokens = np.concatenate(encoded + [boundary] * closed) if encoded else boundary[:0]
+    size = sum(len(text.encode("utf-8")) for text in texts)
+    return Part(tokens.astype(token_type(tokenizer)), starts, sum(map(len, texts)), size)
+
+
+def evaluate(
+    engine: Engine,
+    part: Part,
+    *,
+    context: int | None = None,
+    documents: bool | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Evaluation:
+    """The loss of the engine's model on `part`.
+
+    Args:
+        context: start the state anew every so many tokens.
+        documents: without `context`: start the state anew with every document; None: as the model was trained.
+
+    Raises:
+        CorpusError: the part is empty.
+    """
+    if documents is None:
+        documents = reads_documents(engine.model)
+    mode: Mode = "reset" if context else "documents" if documents else "carried"
+    total, done = 0.0, 0
+    for index, nats in losses(engine, part.tokens, spans(part, mode, context)):
+        total += float(nats.sum())
+        done += len(index)
+        progress(done, len(part.tokens) - 1)
+    return measured(part, total, engine.tokenizer, mode, context)
+
+
+def measured(
+    part: Part, nats_total: float, tokenizer: Tokenizer, mode: Mode = "carried", context: int | None = None
+) -> Evaluation:
+    """The evaluation of whatever predicts the tokens of `part` at this cost.
+
+    Raises:
+        CorpusError: the part is empty.
+    """
+    tokens = part.tokens[1:]
+    if not len(tokens):
+        raise CorpusError("there is no text to evaluate")
+    unknown = 0 if tokenizer.unknown is None else int(np.count_nonzero(tokens == tokenizer.unknown))
+    return Evaluation(mode, context, len(tokens), part.chars, part.bytes, unknown, nats_total)
+
+
+class Spans(NamedTuple):
+    """Span s is read from the initial state at tokens[starts[s]]; sizes[s] tokens after that one are predicted."""
+
+    starts: np.ndarray
+    sizes: np.ndarray
+
+
+def spans(part: Part, mode: Mode, context: int | None = None) -> Spans:
+    """Spans that together predict each of part.tokens[1:] once."""
+    last = max(0, len(part.tokens) - 1)
+    if mode == "documents":
+        starts = part.starts[part.starts < last].astype(np.int64)
+    else:
+        starts = np.arange(0, last, context or max(1, last))
+    return Spans(starts, np.diff(starts, append=last))
+
+
+def losses(engine: Engine, tokens: np.ndarray, spans: Spans) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The spans' predictions in pieces: where in `tokens` each is made [N], and the nats of what follows there [N]."""
+    order = np.argsort(spans.sizes, kind="stable")
+    for first in range(0, len(order), ROWS):
+        group = order[first : first + ROWS]
+        starts, sizes = spans.starts[group], spans.sizes[group]
+        length = int(np.clip(LOGITS // (len(group) * engine.tokenizer.vocab_size), 1, PIECE))
+        state, longest = engine.initial_state(len(group)), int(sizes.max())
+        for offset in range(0, longest, length):
+            time = np.arange(offset, min(offset + length, longest))[:, None]
+            index, inside = starts + time, time < sizes
+            ids = tokens[np.minimum(starts + np.append(time, time[-1:] + 1, axis=0), len(tokens) - 1)].astype(np.int32)
+            logits, state = engine.read(ids[:-1], state)
+            yield index[inside], nats_of(logits, ids[1:])[inside]
+
+
+def nats_of(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """-log softmax(logits)[target] [...], for logits [..., V] and targets [...]."""
+    top = logits.max(-1)
+    scale = np.log(np.exp(logits - top[..., None]).sum(-1, dtype=np.float64))
+    return scale + top - np.take_along_axis(logits, targets[..., None], -1)[..., 0]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How surprising a text is, in nats."""
+
+    text: str
+    """as the model reads it: the text itself, unless its tokenizer changes it (lower case, unknown words)"""
+    chars: int
+    bytes: int
+    per_token: list[tuple[str, float]]
+    """(piece, nats) of each token. The pieces join to `text`; one that completes no character is empty, and so is the
+    closing boundary of a document."""
+    per_char: np.ndarray
+    """[len(text)], float64: a token's nats evenly over its characters; the nats of the bytes of one character add up.
+    A closing boundary belongs to no character."""
+
+    @property
+    def nats_total(self) -> float:
+        return math.fsum(nats for _, nats in self.per_token)
+
+    @property
+    def bits_per_char(self) -> float:
+        return bits(self.nats_total, self.chars)
+
+
+def score(engine: Engine, text: str, *, document: bool | None = None) -> Score:
+    """How surprising each symbol of `text` is to a model that begins with it.
+
+    Args:
+        document: the text is a whole document, whose end is predicted too; None: as the model was trained.
+    """
+    return score_all(engine, [text], documents=document)[0]
+
+
+def score_all(engine: Engine, texts: Sequence[str], *, documents: bool | None = None) -> list[Score]:
+    """The scores of several texts, each read from the initial state."""
+    if documents is None:
+        documents = reads_documents(engine.model)
+    part = part_of(engine.tokenizer, texts, closed=True)
+    sizes = np.diff(part.starts, append=len(part.tokens) - 1) - (not documents)
+    found = np.zeros(len(part.tokens))
+    for index, nats in losses(engine, part.tokens, Spans(part.starts, sizes)):
+        found[index] = nats
+    places = zip(texts, part.starts, sizes, strict=True)
+    return [_score(engine, text, part.tokens[s + 1 : s + n + 1], found[s : s + n]) for text, s, n in places]
+
+
+def _score(engine: Engine, text: str, tokens: np.ndarray, nats: np.ndarray) -> Score:
+    """The score of `text` from the nats of its tokens."""
+    decoder = engine.tokenizer.decoder()
+    pieces = [decoder.push(id) for id in tokens.tolist()]
+    read, size = "".join(pieces), np.array([len(piece) for piece in pieces], np.int64)
+    if len(read) == len(text):
+        read, ends = text, np.cumsum(size)
+        pieces = [text[end - n : end] for end, n in zip(ends, size, strict=True)]
+    per_token = list(zip(pieces, nats.tolist(), strict=True))
+    return Score(read, len(text), len(text.encode("utf-8", "replace")), per_token, _over_characters(nats, size))
+
+
+def _over_characters(nats: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Spread the nats of tokens over characters: token i completes size[i] of them; one that completes none counts
+    with the next that does."""
+    completes = size > 0
+    turn: np.ndarray = np.cumsum(completes) - completes
+    together = np.bincount(turn, nats, minlength=len(size) + 1)[: np.count_nonzero(completes)]
+    return np.repeat(together / size[completes], size[completes])
