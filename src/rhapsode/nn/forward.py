@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 
 from rhapsode.config import ModelConfig
 from rhapsode.nn.cells import CELLS
 from rhapsode.nn.spec import State, has_norm, is_residual, output_weight
+
+Array = TypeVar("Array")
 
 EPSILON = 1e-5
 """Added under the root of the norms."""
@@ -45,7 +48,7 @@ def logits(config: ModelConfig, parameters: Mapping[str, np.ndarray], outputs: n
     return outputs @ parameters[output_weight(config)].T + parameters["output.bias"]
 
 
-def of_layer(parameters: Mapping[str, np.ndarray], layer: int) -> dict[str, np.ndarray]:
+def of_layer(parameters: Mapping[str, Array], layer: int) -> dict[str, Array]:
     """The parameters of one layer, without their prefix."""
     prefix = f"layers.{layer}."
     return {name[len(prefix) :]: value for name, value in parameters.items() if name.startswith(prefix)}

@@ -184,7 +184,7 @@ def product_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 def _cpu_has_bf16() -> bool:
     """Whether torch knows the CPU to have bfloat16 products (an old torch does not tell: then not)."""
-    known = getattr(torch.cpu, "get_capabilities", dict)()
+    known: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(known.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 from rhapsode.backends.torch.cells import SCANS
 from rhapsode.backends.torch.masks import Dropout
 from rhapsode.config import ModelConfig
-from rhapsode.nn.cells import CELLS
+from rhapsode.nn.cells import CELLS, LayerState
 from rhapsode.nn.forward import EPSILON, of_layer
 from rhapsode.nn.spec import State, has_norm, is_residual
 
@@ -28,10 +28,11 @@ def hidden(
 
     Products are computed in `dtype`; `dropout` None drops nothing.
     """
-    vector, layers = _input(config, parameters, ids, dropout), []
+    layers: list[LayerState] = []
+    vector = _input(config, parameters, ids, dropout)
     for layer, before in enumerate(state.layers):
         own = of_layer(parameters, layer)
-        if layer > 0 and dropout:
+        if vector is not None and layer > 0 and dropout:
             vector = dropout.vectors(f"layers.{layer}.input", vector, config.dropout)
         if vector is None:
             gates = _table_rows(config, own["table"], ids, dropout)
@@ -44,6 +45,7 @@ def hidden(
         output, after = SCANS[config.cell](gates, before, own, config.nonlinearity)
         layers.append(after)
         vector = vector + output if vector is not None and is_residual(config, layer) else output
+    assert vector is not None
     vector = normalise(config.norm, vector, parameters, "norm.")
     if dropout:
         vector = dropout.vectors("output", vector, config.dropout_output)

@@ -5,7 +5,12 @@ one block of memory (and the product is twice as fast on matrix units as h Wᵀ)
 the step before; the gradient of W is one product over all time steps afterwards.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
 from rhapsode.backends.torch.cells import gru, lstm, rnn
 
-SCANS = {"rnn": rnn.scan, "gru": gru.scan, "lstm": lstm.scan}
+SCANS: dict[str, Callable[..., tuple[Tensor, Any]]] = {"rnn": rnn.scan, "gru": gru.scan, "lstm": lstm.scan}
 """By `ModelConfig.cell`: (gates [T, B, G*H], state, parameters of the layer, nonlinearity) -> h [T, B, H], state."""

@@ -24,11 +24,11 @@ def weight_gradient(d: Tensor, h: Tensor, dtype: torch.dtype) -> Tensor:
     return d.flatten(0, 1).to(dtype).t() @ h.flatten(0, 1).to(dtype)
 
 
-def through_sigmoid(d: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
+def through_sigmoid(d: Tensor, y: Tensor) -> Tensor:
     """d y (1 - y): from the derivative by y = σ(x) to that by x."""
-    return torch.ops.aten.sigmoid_backward.grad_input(d, y, grad_input=torch.empty_like(y) if out is None else out)
+    return torch.ops.aten.sigmoid_backward(d, y)
 
 
-def through_tanh(d: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
+def through_tanh(d: Tensor, y: Tensor) -> Tensor:
     """d (1 - y²): from the derivative by y = tanh(x) to that by x."""
-    return torch.ops.aten.tanh_backward.grad_input(d, y, grad_input=torch.empty_like(y) if out is None else out)
+    return torch.ops.aten.tanh_backward(d, y)

@@ -44,18 +44,18 @@ class _GRU(torch.autograd.Function):
         a, h, q, W = ctx.saved_tensors
         T, H, B = q.shape
         d_h, W_T, before = transposed(d_outputs), transposed(W), transposed(h[:-1])
-        d_a, d_m = torch.empty_like(a), torch.empty_like(a)  # by the gates, and by W h
         carried = torch.zeros_like(q[0])  # d_h by way of the next step
         for t in reversed(range(T)):
             r, z, n = a[t].view(3, H, B)
-            d_r, d_z, d_n = d_a[t].view(3, H, B)
             d_h[t] += carried
-            through_sigmoid(d_h[t] * (before[t] - n), z, d_z)
-            through_tanh(d_h[t] * (1 - z), n, d_n)
-            through_sigmoid(d_n * q[t], r, d_r)
-            d_m[t, : 2 * H] = d_a[t, : 2 * H]
-            torch.mul(d_n, r, out=d_m[t, 2 * H :])
-            carried = d_h[t] * z + W_T @ d_m[t].to(W.dtype)
-        d_rows = transposed(d_m)
-        d_b_hn = d_rows[..., 2 * H :].sum((0, 1))
-        return transposed(d_a), weight_gradient(d_rows, h[:-1], W.dtype), d_b_hn, carried.t()
+            d_z = through_sigmoid(d_h[t] * (before[t] - n), z)
+            d_n = through_tanh(d_h[t] * (1 - z), n)
+            d_r = through_sigmoid(d_n * q[t], r)
+            carried = d_h[t] * z
+            torch.cat((d_r, d_z, d_n * r), out=a[t])  # by W h; the gates are no longer needed: spare memory
+            q[t] = d_n
+            carried += W_T @ a[t].to(W.dtype)
+        d = transposed(a)
+        d_W, d_b_hn = weight_gradient(d, h[:-1], W.dtype), d[..., 2 * H :].sum((0, 1))
+        d[..., 2 * H :] = q.transpose(1, 2)  # by the gates: the candidate's without r
+        return d, d_W, d_b_hn, carried.t()

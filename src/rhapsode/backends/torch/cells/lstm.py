@@ -46,17 +46,17 @@ class _LSTM(torch.autograd.Function):
         a, h, c, s, W = ctx.saved_tensors
         T, H, B = s.shape
         d_h, d_c, W_T = transposed(d_outputs), transposed(d_c), transposed(W)
-        d_a, carried = torch.empty_like(a), torch.zeros_like(d_c)  # carried: d_h by way of the next step's gates
+        carried = torch.zeros_like(d_c)  # d_h by way of the next step's gates
         for t in reversed(range(T)):
             i, f, g, o = a[t].view(4, H, B)
-            d_i, d_f, d_g, d_o = d_a[t].view(4, H, B)
             d_h[t] += carried
-            through_sigmoid(d_h[t] * s[t], o, d_o)
             d_c += through_tanh(d_h[t] * o, s[t])
-            through_sigmoid(d_c * g, i, d_i)
-            through_sigmoid(d_c * c[t], f, d_f)
-            through_tanh(d_c * i, g, d_g)
+            d_i = through_sigmoid(d_c * g, i)
+            d_f = through_sigmoid(d_c * c[t], f)
+            d_g = through_tanh(d_c * i, g)
+            d_o = through_sigmoid(d_h[t] * s[t], o)
             d_c *= f
-            carried = W_T @ d_a[t].to(W.dtype)
-        d_gates = transposed(d_a)
+            torch.cat((d_i, d_f, d_g, d_o), out=a[t])  # the gates are no longer needed: spare memory
+            carried = W_T @ a[t].to(W.dtype)
+        d_gates = transposed(a)
         return d_gates, weight_gradient(d_gates, h[:-1], W.dtype), carried.t().to(h.dtype), d_c.t()

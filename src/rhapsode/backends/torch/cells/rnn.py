@@ -45,10 +45,7 @@ class _RNN(torch.autograd.Function):
         d_a, carried = torch.empty_like(y), torch.zeros_like(y[0])  # carried: d_h by way of the next step
         for t in reversed(range(len(y))):
             d_h[t] += carried
-            if ctx.relu:
-                torch.mul(d_h[t], y[t] > 0, out=d_a[t])
-            else:
-                through_tanh(d_h[t], y[t], d_a[t])
+            d_a[t] = d_h[t] * (y[t] > 0) if ctx.relu else through_tanh(d_h[t], y[t])
             carried = W_T @ d_a[t].to(W.dtype)
         d_gates = transposed(d_a)
         return d_gates, weight_gradient(d_gates, h[:-1], W.dtype), carried.t().to(h.dtype), None
