@@ -102,11 +102,21 @@ def checked(field: Any, hint: Any, value: Any) -> Any:
         value = float(value)
     if kind is int and hasattr(value, "__index__") and not isinstance(value, bool):
         value = value.__index__()
+    if kind == tuple[str, ...]:
+        return _checked_strings(field, value)
     if kind in (int, float, str, bool) and type(value) is not kind:
         raise ConfigError(field.name, value, allowed(field, kind))
     if kind in (int, float) and not _within(value, field.metadata["bounds"]):
         raise ConfigError(field.name, value, allowed(field, kind))
     return value
+
+
+def _checked_strings(field: Any, value: Any) -> tuple[str, ...]:
+    """`value` as a tuple of strings; one string stands for itself."""
+    strings = (value,) if isinstance(value, str) else value
+    if not isinstance(strings, tuple | list) or not all(isinstance(s, str) and s for s in strings):
+        raise ConfigError(field.name, value, "strings that are not empty")
+    return tuple(strings)
 
 
 def _within(value: float, bounds: dict[str, float | None]) -> bool:
@@ -267,7 +277,7 @@ class SamplingConfig(Config):
     repetition_penalty: float = option(
         1.0, "divides (multiplies, if negative) logits of symbols of the recent text", above=0
     )
-    repetition_window: int = option(64, "how many recent symbols the penalty looks at", low=1)
+    repetition_window: int = option(64, "how many recent symbols the penalty looks at", low=1, high=4096)
     greedy: bool = option(False, "always take the most probable symbol")
     beams: int = option(1, "beam search with this many beams instead of sampling; 1: off", low=1, high=1024)
     seed: int | None = option(None, "same seed, same text; none: another text each time", low=0, high=2**63 - 1)
@@ -275,3 +285,9 @@ class SamplingConfig(Config):
     ban: tuple[str, ...] = option((), "never write these strings")
     require: tuple[str, ...] = option((), "strings that must appear, placed where the model finds them likely")
     only: str | None = option(None, "write no other characters than these")
+
+    def check(self) -> None:
+        if self.only == "":
+            raise ConfigError("only", self.only, "at least one character")
+        if self.beams > 1 and self.require:
+            raise ConfigError("beams", self.beams, "1, with require")

@@ -6,6 +6,7 @@
     ├── TokenizerError       a tokenizer cannot be made, read or applied
     ├── CorpusError          a prepared corpus is missing, damaged or too small
     ├── ModelFileError       a model file is not one, is damaged, or is of another format
+    ├── SessionError         a session file is not one, is damaged, or belongs to another model
     ├── RunError             a run folder cannot be started, resumed or found
     ├── OutputError          a file cannot be written
     ├── MissingDependency    an optional package is needed and not installed
@@ -49,6 +50,10 @@ class CorpusError(RhapsodeError):
 
 class ModelFileError(RhapsodeError):
     """A model file is not one, is damaged, or is of another format."""
+
+
+class SessionError(RhapsodeError):
+    """A session file is not one, is damaged, or belongs to another model."""
 
 
 class RunError(RhapsodeError):

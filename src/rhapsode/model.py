@@ -1,0 +1,105 @@
+"""What `rhapsode.load` and `rhapsode.train` return: a model that writes, reads and scores text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rhapsode.config import ModelConfig
+from rhapsode.engine import Engine
+from rhapsode.generate import Written
+from rhapsode.modelfile import ModelFile
+from rhapsode.session import Session
+from rhapsode.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from rhapsode.evaluate import Score
+
+
+def load(path: str | Path) -> Model:
+    """The model in a model file, or the best one of a run folder.
+
+    Raises:
+        ModelFileError: there is none, or it is damaged.
+    """
+    return Model(ModelFile.load(path))
+
+
+class Model:
+    """A trained model. May be shared by threads: nothing in it changes."""
+
+    def __init__(self, file: ModelFile):
+        self.file = file
+        self.engine = Engine(file)
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.file.config
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.file.tokenizer
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """How the model was trained, for people to read."""
+        return self.file.training
+
+    def generate(self, prompt: str = "", **sampling: Any) -> str:
+        """Text that goes on from `prompt`, without it, by the fields of `SamplingConfig`: length, temperature, seed …
+
+        Without a prompt the text begins as a document does, or, where the model was trained on one long text, as a
+        line does.
+
+        Raises:
+            ConfigError: a field is unknown or its value is not allowed.
+        """
+        return self.session(prompt).generate(**sampling)
+
+    def stream(self, prompt: str = "", **sampling: Any) -> Iterator[str]:
+        """Like `generate`, in pieces as they are written."""
+        return self.session(prompt).stream(**sampling)
+
+    def samples(self, prompt: str = "", count: int = 1, top: int = 0, **sampling: Any) -> list[Written]:
+        """`count` texts at once, and what is known of each (see `Session.samples`)."""
+        return self.session(prompt).samples(count, top, **sampling)
+
+    def session(self, prompt: str = "") -> Session:
+        """A new session that has read `prompt`, or what stands before a text without one (see `generate`)."""
+        session, start = Session(self.engine), self.training.get("start")
+        if prompt:
+            session.read(prompt)
+        elif isinstance(start, str) and not self.unknown(start):
+            session.read(start)
+        return session
+
+    def load_session(self, path: str | Path) -> Session:
+        """The session of this model that was saved to `path`.
+
+        Raises:
+            SessionError: the file is missing, no session, damaged, or of another model.
+        """
+        return Session.load(self.engine, path)
+
+    def score(self, text: str, **options: Any) -> Score:
+        """How surprising `text` is, by token and by character (see `rhapsode.evaluate.score`)."""
+        from rhapsode.evaluate import score
+
+        return score(self.engine, text, **options)
+
+    def unknown(self, text: str) -> list[str]:
+        """The distinct characters (or words) of `text` that the model has no symbol for, in order of appearance."""
+        unknown = self.tokenizer.unknown
+        if unknown is None or unknown not in self.tokenizer.encode(text):
+            return []
+        parts = text.split() if self.tokenizer.kind == "word" else text
+        return [part for part in dict.fromkeys(parts) if unknown in self.tokenizer.encode(part)]
+
+    def save(self, path: str | Path) -> None:
+        """Write the model file, whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        self.file.save(path)

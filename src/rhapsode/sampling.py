@@ -1,0 +1,130 @@
+"""From logits to a symbol: small functions on the logits x[V] of one sequence, float64, -inf for what is ruled out.
+
+p = softmax(x) throughout. `choose` composes them in this order, each working on what the one before left:
+
+    penalise      repetition penalty over the recent symbols
+    (masks)       what may not be written: bans, alphabet, special symbols
+    temperature   x / T
+    top_k, top_p, min_p
+    draw          the inverse of the cumulative distribution at a number u from the sequence's own stream
+
+A sequence's t-th number depends on (seed, t) alone, and all arithmetic is per sequence, so that its text is the same
+whatever runs beside it (the batch law). Ties go to the smaller id.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rhapsode.config import SamplingConfig
+
+_MASK = 2**64 - 1
+_GOLDEN = 0x9E3779B97F4A7C15
+
+
+def choose(x: np.ndarray, settings: SamplingConfig, u: float) -> int:
+    """The next symbol, from logits [V] that are masked and penalised already, at u in [0, 1).
+
+    Precondition: some logit is finite.
+    """
+    if settings.greedy or settings.temperature == 0:
+        return int(np.argmax(x))
+    x = temperature(x, settings.temperature)
+    x = top_k(x, settings.top_k)
+    x = top_p(x, settings.top_p)
+    x = min_p(x, settings.min_p)
+    return draw(x, u)
+
+
+def temperature(x: np.ndarray, t: float) -> np.ndarray:
+    """x / t, moved so that the largest is 0 (which changes no probability): p_i becomes p_i^(1/t), normalised.
+
+    Ackley, Hinton & Sejnowski (1985), doi:10.1207/s15516709cog0901_7.
+    """
+    return (x - x.max()) / t
+
+
+def top_k(x: np.ndarray, k: int) -> np.ndarray:
+    """Keep the k largest; 0: all. Fan, Lewis & Dauphin (2018), arXiv:1805.04833."""
+    if k == 0 or k >= len(x):
+        return x
+    return _keep(x, _descending(x)[:k])
+
+
+def top_p(x: np.ndarray, p: float) -> np.ndarray:
+    """Keep the fewest symbols, from the most probable on, whose probabilities sum to at least p.
+
+    Holtzman et al. (2020), arXiv:1904.09751 (nucleus sampling).
+    """
+    if p >= 1:
+        return x
+    order = _descending(x)
+    total = np.cumsum(softmax(x)[order])
+    return _keep(x, order[: np.searchsorted(total, p * total[-1]) + 1])
+
+
+def min_p(x: np.ndarray, p: float) -> np.ndarray:
+    """Keep the symbols with p_i >= p * max p. Nguyen et al. (2024), arXiv:2407.01082."""
+    if p == 0:
+        return x
+    return np.where(x >= x.max() + np.log(p), x, -np.inf)
+
+
+def penalise(x: np.ndarray, recent: np.ndarray, penalty: float) -> np.ndarray:
+    """Divide the logits of `recent` symbols (ids, each counts once) by `penalty`; multiply those that are negative.
+
+    Keskar et al. (2019), arXiv:1909.05858, section 4.1, where logits are divided; a negative one would gain by that.
+    """
+    if penalty == 1 or len(recent) == 0:
+        return x
+    x, ids = x.copy(), np.unique(recent)
+    x[ids] = np.where(x[ids] > 0, x[ids] / penalty, x[ids] * penalty)
+    return x
+
+
+def draw(x: np.ndarray, u: float) -> int:
+    """The smallest i with p_0 + … + p_i > u, for u in [0, 1)."""
+    total = np.cumsum(softmax(x))
+    return int(np.searchsorted(total, u * total[-1], side="right"))
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    """exp(x_i) / sum exp(x), float64."""
+    weights = np.exp(x - x.max())
+    return weights / weights.sum()
+
+
+def log_softmax(x: np.ndarray) -> np.ndarray:
+    """log softmax over the last axis, float64: for logits [..., V]."""
+    x = x.astype(np.float64)
+    x = x - x.max(-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def uniform(seed: int, index: int) -> float:
+    """Number `index` of the stream of `seed`: uniform in [0, 1), 53 bits.
+
+    SplitMix64 of Steele, Lea & Flood (2014), doi:10.1145/2660193.2660195, started at the hash of the seed:
+    mix(mix(seed + γ) + (index + 1) γ) / 2^64, arithmetic modulo 2^64.
+    """
+    return (_mix(_mix(seed + _GOLDEN) + (index + 1) * _GOLDEN) >> 11) * 2.0**-53
+
+
+def _mix(z: int) -> int:
+    """The finaliser of SplitMix64: a bijection of 64-bit numbers."""
+    z &= _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)
+
+
+def _descending(x: np.ndarray) -> np.ndarray:
+    """Ids by falling logit, equal ones by rising id."""
+    return np.argsort(-x, kind="stable")
+
+
+def _keep(x: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """x at `ids`, -inf elsewhere."""
+    kept = np.full_like(x, -np.inf)
+    kept[ids] = x[ids]
+    return kept

@@ -1,0 +1,167 @@
+"""A session: a model reading and writing one text. It can be forked at any point, saved and gone on with.
+
+A saved session is a safetensors file: the state's arrays ``layers.L.FIELD`` [1, H], ``logits`` [V] and ``recent`` [N],
+and one metadata entry, ``rhapsode_session``, a JSON object with ``format`` (1), ``model`` (the model's digest) and
+``pending`` (bytes in hexadecimal). It is of use with that model only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rhapsode.config import SamplingConfig
+from rhapsode.engine import Engine
+from rhapsode.errors import SessionError
+from rhapsode.files import atomic
+from rhapsode.generate import Written, beam_search, fresh_seed, samples, write
+from rhapsode.nn.cells import CELLS
+from rhapsode.nn.spec import State
+from rhapsode.position import RECENT, Position, beginning, read
+from rhapsode.rules import Rules
+from rhapsode.writer import Writer
+
+FORMAT = 1
+
+
+class Session:
+    """An engine and a position in a text. Not to be used by two threads at once; forks are independent."""
+
+    def __init__(self, engine: Engine, position: Position | None = None):
+        """Begin a document, or go on from a `position` that another session of the same model was at."""
+        self.engine = engine
+        self.position = beginning(engine) if position is None else position
+
+    def read(self, text: str) -> np.ndarray:
+        """Read `text`; return how surprising each of its tokens was, -ln p, [N] float64 nats."""
+        surprisals, self.position = read(self.engine, self.position, self.engine.tokenizer.encode(text))
+        return surprisals
+
+    def generate(self, **sampling: Any) -> str:
+        """Write on, by the fields of `SamplingConfig`; the session has then read what it wrote.
+
+        That includes a stop string and a closing boundary, which are not part of the text.
+
+        Raises:
+            ConfigError: a field is unknown or its value is not allowed.
+        """
+        return "".join(self.stream(**sampling))
+
+    def stream(self, **sampling: Any) -> Iterator[str]:
+        """Like `generate`, in pieces as they are written. The session is always after what was written so far."""
+        return self._stream(self.rules(sampling))
+
+    def _stream(self, rules: Rules) -> Iterator[str]:
+        settings = rules.settings
+        if settings.beams > 1:
+            written, writer = beam_search(self.engine, rules, self.position)[0]
+            self.position = writer.position
+            yield written.text
+            return
+        writer = Writer(rules, fresh_seed() if settings.seed is None else settings.seed, self.position)
+        for step in write(self.engine, [writer]):
+            self.position = writer.position
+            if step.text:
+                yield step.text
+
+    def samples(self, count: int, top: int = 0, **sampling: Any) -> list[Written]:
+        """`count` ways to go on, each with its log-probability and the `top` alternatives to each token.
+
+        Sample k has the seed `seed` + k, and is what `generate` gives with that seed. The session stays where it is.
+        """
+        return samples(self.engine, self.rules(sampling), self.position, count, top)
+
+    def rules(self, sampling: dict[str, Any]) -> Rules:
+        """The rules that these fields of `SamplingConfig` make for this model."""
+        ends = not self.engine.model.training.get("start")
+        return Rules(SamplingConfig.from_json(sampling), self.engine.tokenizer, ends)
+
+    def fork(self) -> Session:
+        """Another session at the same position. Nothing is copied."""
+        return Session(self.engine, self.position)
+
+    def save(self, path: str | Path) -> None:
+        """Write the session to a file, whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        from safetensors.numpy import save
+
+        p = self.position
+        head = {"format": FORMAT, "model": self.engine.digest, "pending": p.pending.hex()}
+        arrays = _state_arrays(p.state) | {"logits": p.logits, "recent": p.recent}
+        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        with atomic(path) as file:
+            file.write(save(contiguous, metadata={"rhapsode_session": json.dumps(head)}))
+
+    @classmethod
+    def load(cls, engine: Engine, path: str | Path) -> Session:
+        """The session that was saved to `path`.
+
+        Raises:
+            SessionError: the file is missing, no session, damaged, or of another model.
+        """
+        head, arrays = _read_file(Path(path))
+        if head.get("format") != FORMAT:
+            raise SessionError(f"{path}: format {head.get('format')!r} is not known; this version reads {FORMAT}")
+        if head.get("model") != engine.digest:
+            raise SessionError(f"{path}: a session of another model")
+        try:
+            pending = bytes.fromhex(head["pending"])
+            position = _position(engine, arrays, pending)
+        except (KeyError, TypeError, ValueError) as error:
+            raise SessionError(f"{path}: damaged: {error}") from None
+        return cls(engine, position)
+
+
+def _state_arrays(state: State) -> dict[str, np.ndarray]:
+    """The state's arrays by name."""
+    return {
+        f"layers.{number}.{field}": array
+        for number, layer in enumerate(state.layers)
+        for field, array in zip(layer._fields, layer, strict=True)
+    }
+
+
+def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The head and the arrays of a session file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            head = json.loads((file.metadata() or {}).get("rhapsode_session", "null"))
+            arrays = {name: file.get_tensor(name) for name in file.keys()} if isinstance(head, dict) else {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise SessionError(f"{path}: not a whole safetensors file: {error}") from None
+    except OSError as error:
+        raise SessionError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise SessionError(f"{path}: its description is damaged: {error}") from None
+    if not isinstance(head, dict):
+        raise SessionError(f"{path}: a safetensors file, but not a session of rhapsode")
+    return head, arrays
+
+
+def _position(engine: Engine, arrays: dict[str, np.ndarray], pending: bytes) -> Position:
+    """The position that the arrays describe. Raises ValueError or KeyError if they do not fit the model."""
+    V, H, kind = engine.config.vocab_size, engine.config.hidden, CELLS[engine.config.cell].state
+    layers = [
+        kind(*(_checked(arrays, f"layers.{number}.{field}", (1, H), np.float32) for field in kind._fields))
+        for number in range(engine.config.layers)
+    ]
+    recent = _checked(arrays, "recent", (len(arrays["recent"]),), np.int32)
+    if len(recent) > RECENT or (len(recent) and not 0 <= recent.min() <= recent.max() < V):
+        raise ValueError("recent symbols that the model does not have")
+    return Position(State(tuple(layers)), _checked(arrays, "logits", (V,), np.float32), recent, pending)
+
+
+def _checked(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    array = arrays[name]
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(f"array {name} is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}")
+    return array

@@ -1,0 +1,166 @@
+"""One text being written: from the model's logits to a symbol, from the symbol to text that can be shown."""
+
+from __future__ import annotations
+
+import codecs
+from typing import NamedTuple
+
+import numpy as np
+
+from rhapsode.errors import ModelFileError
+from rhapsode.matching import Allowed
+from rhapsode.nn.spec import State
+from rhapsode.position import RECENT, Position
+from rhapsode.rules import Rules
+from rhapsode.sampling import choose, log_softmax, penalise, uniform
+
+
+class Token(NamedTuple):
+    """A written symbol, with the model's own opinion of it (before temperature and the like)."""
+
+    id: int
+    log_probability: float
+    top: list[tuple[int, float]]
+    """the most probable symbols there, with their log-probabilities"""
+
+
+class Writer:
+    """Chooses the symbols of one text and gives out its characters as soon as they are certain.
+
+    Every attribute is replaced when it changes, never written into, so that a shallow copy is an independent writer.
+    """
+
+    def __init__(self, rules: Rules, seed: int, position: Position):
+        """Write on from `position`; `rules` are not changed and may be shared."""
+        self.rules, self.seed, self.position = rules, seed, position
+        self.count = 0
+        """symbols written"""
+        self.ended: str | None = None if rules.settings.length else "length"
+        """why the text has ended: length, boundary, stop or dead end"""
+        self._held = position.pending
+        self._stop = self._requirement = 0
+        self._missing = tuple(range(len(rules.required)))
+        self._following: tuple[int, ...] = ()
+        self._states = tuple(self._warm(rule) for rule in rules.allowed)
+        self._word_begins = not _ends_in_word(rules.pieces[position.recent[-1]]) if len(position.recent) else True
+
+    def _warm(self, rule: Allowed) -> int:
+        """The rule's state after the text before."""
+        state = 0
+        for id in self.position.recent:
+            state = rule.after(state, int(id))
+        return state
+
+    def allowed(self) -> np.ndarray:
+        """Which symbols [V] may come next."""
+        rules = self.rules
+        mask = rules.text if self._missing else rules.text_or_end
+        for rule, state in zip(rules.allowed, self._states, strict=True):
+            mask = mask & rule.mask(state)
+        if self._missing and rules.stops:
+            mask = mask & rules.before_stop.mask(self._stop)
+        return mask
+
+    def choose(self) -> int | None:
+        """The next symbol; None where none is allowed, which ends the text.
+
+        Raises:
+            ModelFileError: the model's logits are not finite.
+        """
+        settings, allowed = self.rules.settings, self.allowed()
+        if not np.isfinite(self.position.logits).all():
+            raise ModelFileError("the model predicts what is not a number: its weights are damaged")
+        if not allowed.any():
+            self.ended = "dead end"
+            return None
+        if self._due() and allowed[self._following[0]]:
+            return self._following[0]
+        recent = self.position.recent[-settings.repetition_window :]
+        x = penalise(self.position.logits.astype(np.float64), recent, settings.repetition_penalty)
+        id = choose(np.where(allowed, x, -np.inf), settings, uniform(self.seed, self.count))
+        self._following = self._begun(id)
+        return id
+
+    def _due(self) -> bool:
+        """Whether a required string is being written, or must be begun now."""
+        needed = [self.rules.required_ids[i] for i in self._missing]
+        if not self._following and needed and self.rules.settings.length - self.count <= sum(map(len, needed)):
+            self._following = needed[0]
+        return bool(self._following)
+
+    def _begun(self, id: int) -> tuple[int, ...]:
+        """The required string that the symbol begins, if it does and stands where a word may begin."""
+        if self._word_begins:
+            for i in self._missing:
+                if self.rules.required_ids[i][0] == id:
+                    return self.rules.required_ids[i]
+        return ()
+
+    def accept(self, id: int) -> str:
+        """Take the symbol as written (the model has yet to read it); return the text that is now certain."""
+        self.count += 1
+        self._following = self._following[1:]
+        if id == self.rules.boundary:
+            self.ended = "boundary"
+            return self._release(len(self._held), final=True)
+        piece = self.rules.pieces[id]
+        self._word_begins = not _ends_in_word(piece)
+        self._states = tuple(
+            rule.after(state, id) for rule, state in zip(self.rules.allowed, self._states, strict=True)
+        )
+        self._tick_off(piece)
+        if self._reached_stop(piece):
+            self.ended = "stop"
+            return self._release(len(self._held), final=True)
+        if self.count == self.rules.settings.length:
+            self.ended = "length"
+            return self._release(len(self._held), final=False)
+        return self._release(len(self._held) - self.rules.stop.depth[self._stop], final=False)
+
+    def _tick_off(self, piece: bytes) -> None:
+        """Note which required strings are complete with `piece`."""
+        if self._missing:
+            for byte in piece:
+                self._requirement = self.rules.requirement.step(self._requirement, byte)
+                found = self.rules.requirement.found[self._requirement]
+                self._missing = tuple(i for i in self._missing if i not in found)
+
+    def _reached_stop(self, piece: bytes) -> bool:
+        """Add `piece` to what is held back; if a stop string ends in it, cut the text before that string."""
+        stop = self.rules.stop
+        for byte in piece:
+            self._held += bytes([byte])
+            self._stop = stop.step(self._stop, byte)
+            if stop.found[self._stop]:
+                self._held = self._held[: -len(self.rules.stops[stop.found[self._stop][0]])]
+                return True
+        return False
+
+    def _release(self, size: int, final: bool) -> str:
+        """The characters among the first `size` bytes held back; half a character stays, unless this is `final`."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        text = decoder.decode(self._held[:size], final)
+        self._held = decoder.getstate()[0] + self._held[size:]
+        return text
+
+    def end(self) -> str:
+        """What is still held back when nothing more can be written."""
+        text = self._release(len(self._held), final=False)
+        self.position = self.position._replace(pending=self._held)
+        return text
+
+    def moved(self, id: int, logits: np.ndarray, state: State) -> None:
+        """The model has read the symbol: logits [V] and state [1, H] after it."""
+        recent = np.append(self.position.recent, np.int32(id))[-RECENT:]
+        self.position = Position(state, logits, recent, self._held if self.ended in (None, "length") else b"")
+
+    def token(self, id: int, top: int) -> Token:
+        """The model's opinion of the symbol `id` here, and of the `top` most probable ones."""
+        log_p = log_softmax(self.position.logits)
+        best = np.argsort(-log_p, kind="stable")[:top].tolist() if top else []
+        return Token(id, float(log_p[id]), [(i, float(log_p[i])) for i in best])
+
+
+def _ends_in_word(piece: bytes) -> bool:
+    """Whether the text goes on within a word after `piece`."""
+    return piece.decode("utf-8", "ignore")[-1:].isalnum()

@@ -1,0 +1,63 @@
+"""Small random models for tests: every kind of configuration, weights that are not neutral anywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from rhapsode.config import ModelConfig
+from rhapsode.modelfile import ModelFile
+from rhapsode.nn.spec import parameter_spec
+from rhapsode.text.tokenizer import Tokenizer, tokenizer_from_json
+
+LETTERS = "\n ,.abdenorst"
+
+
+def char_tokenizer(characters: str = LETTERS) -> Tokenizer:
+    return tokenizer_from_json({"kind": "char", "characters": "".join(sorted(characters)), "lowercase": False})
+
+
+def byte_tokenizer() -> Tokenizer:
+    return tokenizer_from_json({"kind": "byte", "lowercase": False})
+
+
+def random_model(
+    tokenizer: Tokenizer | None = None, seed: int = 0, training: dict[str, Any] | None = None, **fields: Any
+) -> ModelFile:
+    """A model with every weight drawn from N(0, 0.5²), norms and biases too, so that no part is neutral."""
+    tokenizer = char_tokenizer() if tokenizer is None else tokenizer
+    named: dict[str, Any] = {"hidden": 16, **fields}
+    config = ModelConfig(vocab_size=tokenizer.vocab_size, specials=tokenizer.specials, **named)
+    rng = np.random.default_rng(seed)
+    parameters = {p.name: rng.normal(0, 0.5, p.shape).astype(np.float32) for p in parameter_spec(config)}
+    return ModelFile(config, tokenizer, parameters, training or {})
+
+
+@st.composite
+def model_fields(draw: st.DrawFn) -> dict[str, Any]:
+    """Fields of a small `ModelConfig`, of every kind."""
+    cell = draw(st.sampled_from(["rnn", "gru", "lstm"]))
+    hidden = draw(st.integers(1, 33))
+    source = draw(st.sampled_from(["one-hot", "embedding", "scalar"]))
+    tied = source == "embedding" and draw(st.booleans())
+    return {
+        "cell": cell,
+        "hidden": hidden,
+        "input": source,
+        "nonlinearity": draw(st.sampled_from(["tanh", "relu"])) if cell == "rnn" else "tanh",
+        "layers": draw(st.integers(1, 3)),
+        "embedding_size": hidden if tied else draw(st.integers(1, 17)),
+        "tied": tied,
+        "residual": draw(st.booleans()),
+        "norm": draw(st.sampled_from(["none", "layer", "rms"])),
+        "learned_state": draw(st.booleans()),
+    }
+
+
+@st.composite
+def models(draw: st.DrawFn) -> ModelFile:
+    """Small models over characters or bytes."""
+    tokenizer = draw(st.sampled_from([char_tokenizer(), byte_tokenizer()]))
+    return random_model(tokenizer, draw(st.integers(0, 999)), **draw(model_fields()))
