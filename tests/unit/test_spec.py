@@ -1,0 +1,111 @@
+"""Parameters: their names, shapes, roles and initial values."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from learners import model_configs
+from rhapsode.config import ModelConfig
+from rhapsode.nn.cells import CELLS
+from rhapsode.nn.forward import forward
+from rhapsode.nn.spec import initial_parameters, initial_state, parameter_spec
+
+
+def shapes(**fields):
+    return {p.name: p.shape for p in parameter_spec(ModelConfig(vocab_size=9, hidden=4, **fields))}
+
+
+def test_one_hot_lstm():
+    assert shapes(layers=2) == {
+        "layers.0.table": (9, 16),
+        "layers.0.weight_hh": (16, 4),
+        "layers.1.weight_ih": (16, 4),
+        "layers.1.bias": (16,),
+        "layers.1.weight_hh": (16, 4),
+        "output.weight": (9, 4),
+        "output.bias": (9,),
+    }
+
+
+def test_tied_gru_with_everything():
+    found = shapes(cell="gru", input="embedding", embedding_size=4, tied=True, norm="layer", learned_state=True)
+    assert found == {
+        "embedding.weight": (9, 4),
+        "layers.0.norm.weight": (4,),
+        "layers.0.norm.bias": (4,),
+        "layers.0.weight_ih": (12, 4),
+        "layers.0.bias": (12,),
+        "layers.0.weight_hh": (12, 4),
+        "layers.0.bias_hn": (4,),
+        "layers.0.initial.h": (4,),
+        "norm.weight": (4,),
+        "norm.bias": (4,),
+        "output.bias": (9,),
+    }
+
+
+def test_scalar_rnn_with_rms_norm():
+    assert shapes(cell="rnn", input="scalar", norm="rms") == {
+        "layers.0.weight_ih": (4, 1),
+        "layers.0.bias": (4,),
+        "layers.0.weight_hh": (4, 4),
+        "norm.weight": (4,),
+        "output.weight": (9, 4),
+        "output.bias": (9,),
+    }
+
+
+@settings(max_examples=40, deadline=None)
+@given(model_configs())
+def test_the_forward_pass_needs_exactly_these(config):
+    """With any one missing it fails; names are unique, initial values have the shapes."""
+    spec, parameters = parameter_spec(config), initial_parameters(config)
+    assert len({p.name for p in spec}) == len(spec)
+    assert {p.name: p.shape for p in spec} == {name: value.shape for name, value in parameters.items()}
+    assert all(value.dtype == np.float32 for value in parameters.values())
+    ids = np.zeros((1, 1), np.int32)
+    for name in parameters:
+        fewer = {n: v for n, v in parameters.items() if n != name}
+        with pytest.raises(KeyError):
+            forward(config, fewer, ids, initial_state(config, fewer, 1))
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_recipe(cell):
+    config = ModelConfig(vocab_size=300, hidden=64, cell=cell, layers=2, specials=2)
+    p = initial_parameters(config, seed=5)
+    for block in np.split(p["layers.0.weight_hh"], CELLS[cell].gates):
+        np.testing.assert_allclose(block @ block.T, np.eye(64), atol=1e-5)
+    table = p["layers.0.table"]
+    assert abs(table[:-2].std() - 1) < 0.02
+    assert not table[-2:].any()
+    assert np.abs(p["layers.1.weight_ih"]).max() <= 1 / 8
+    assert np.abs(p["layers.1.weight_ih"]).max() > 0.12
+    assert not p["layers.1.bias"].any()
+
+
+def test_normal():
+    config = ModelConfig(vocab_size=300, hidden=64, init="normal", init_std=0.02, norm="rms")
+    p = initial_parameters(config)
+    for name in ("layers.0.table", "layers.0.weight_hh", "output.weight"):
+        assert abs(p[name].std() / 0.02 - 1) < 0.03
+    assert (p["norm.weight"] == 1).all()
+
+
+def test_draws_depend_on_seed_and_name_only():
+    small, large = (ModelConfig(vocab_size=9, hidden=8, layers=n) for n in (1, 3))
+    one, other, reseeded = initial_parameters(small, 1), initial_parameters(large, 1), initial_parameters(small, 2)
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, other[name])
+    assert (one["layers.0.weight_hh"] != reseeded["layers.0.weight_hh"]).any()
+    assert (other["layers.1.weight_hh"] != other["layers.2.weight_hh"]).any()
+
+
+def test_initial_state():
+    config = ModelConfig(vocab_size=9, hidden=4, layers=2)
+    assert not any(array.any() for layer in initial_state(config, {}, 3).layers for array in layer)
+    trained = ModelConfig(vocab_size=9, hidden=4, learned_state=True)
+    parameters = {"layers.0.initial.h": np.arange(4.0), "layers.0.initial.c": -np.arange(4.0)}
+    (layer,) = initial_state(trained, parameters, 3).layers
+    np.testing.assert_array_equal(layer.h, [[0, 1, 2, 3]] * 3)
+    np.testing.assert_array_equal(layer.c, [[0, -1, -2, -3]] * 3)
