@@ -12,6 +12,11 @@ from typing import Protocol
 
 import numpy as np
 
+Piece = Sequence[int]
+"""What a symbol adds to a text: bytes, or `NO_TEXT`."""
+NO_TEXT: Piece = (256,)
+"""Of a symbol that is no text: more than any byte, so that no string goes across it."""
+
 
 def encode(text: str) -> bytes:
     """UTF-8; unpaired surrogates become bytes that no text has."""
@@ -70,7 +75,7 @@ class Matcher:
 class Rule(Protocol):
     """What may be written, as an automaton over bytes."""
 
-    def walk(self, state: int, piece: bytes) -> tuple[int, bool]:
+    def walk(self, state: int, piece: Piece) -> tuple[int, bool]:
         """The state after `piece`, and whether the rule allows to write it."""
         ...
 
@@ -81,16 +86,12 @@ class Banned:
     def __init__(self, matcher: Matcher):
         self._matcher = matcher
 
-    def walk(self, state: int, piece: bytes) -> tuple[int, bool]:
+    def walk(self, state: int, piece: Piece) -> tuple[int, bool]:
         allowed = True
         for byte in piece:
             state = self._matcher.step(state, byte)
             allowed = allowed and not self._matcher.found[state]
         return state, allowed
-
-
-NO_TEXT = b"\xff"
-"""Stands for a symbol that is no text: a byte that no text has, so that no string goes across it."""
 
 
 class Only:
@@ -104,7 +105,7 @@ class Only:
                 state = self._next.setdefault((state, byte), len(self._next) + 1)
             self._next[state, code[-1]] = 0
 
-    def walk(self, state: int, piece: bytes) -> tuple[int, bool]:
+    def walk(self, state: int, piece: Piece) -> tuple[int, bool]:
         allowed = True
         for byte in piece:
             allowed = allowed and (state, byte) in self._next
@@ -115,7 +116,7 @@ class Only:
 class Allowed:
     """For each state of a rule, which symbols it allows; worked out when first asked for."""
 
-    def __init__(self, rule: Rule, pieces: Sequence[bytes]):
+    def __init__(self, rule: Rule, pieces: Sequence[Piece]):
         self._rule, self._pieces = rule, pieces
         self._masks: dict[int, np.ndarray] = {}
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from rhapsode.config import SamplingConfig
 from rhapsode.errors import ConfigError
-from rhapsode.matching import NO_TEXT, Allowed, Banned, Matcher, Only, encode
+from rhapsode.matching import NO_TEXT, Allowed, Banned, Matcher, Only, Piece, encode
 from rhapsode.text.tokenizer import Tokenizer
 
 
@@ -71,7 +71,7 @@ def _encoded(strings: Sequence[str], tokenizer: Tokenizer) -> list[bytes]:
     return [encode(string.lower() if tokenizer.lowercase else string) for string in strings]
 
 
-def _pieces(tokenizer: Tokenizer) -> list[bytes]:
-    """What each symbol adds to a text, in bytes."""
-    pieces = [piece if isinstance(piece, bytes) else encode(piece) for piece in tokenizer.decoder().pieces]
+def _pieces(tokenizer: Tokenizer) -> list[Piece]:
+    """What each symbol adds to a text."""
+    pieces: list[Piece] = [piece if isinstance(piece, bytes) else encode(piece) for piece in tokenizer.decoder().pieces]
     return pieces[: len(pieces) - tokenizer.specials] + [NO_TEXT] * tokenizer.specials

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rhapsode.errors import ModelFileError
-from rhapsode.matching import Allowed
+from rhapsode.matching import NO_TEXT, Allowed, Piece
 from rhapsode.nn.spec import State
 from rhapsode.position import RECENT, Position
 from rhapsode.rules import Rules
@@ -117,7 +117,7 @@ class Writer:
             return self._release(len(self._held), final=False)
         return self._release(len(self._held) - self.rules.stop.depth[self._stop], final=False)
 
-    def _tick_off(self, piece: bytes) -> None:
+    def _tick_off(self, piece: Piece) -> None:
         """Note which required strings are complete with `piece`."""
         if self._missing:
             for byte in piece:
@@ -125,7 +125,7 @@ class Writer:
                 found = self.rules.requirement.found[self._requirement]
                 self._missing = tuple(i for i in self._missing if i not in found)
 
-    def _reached_stop(self, piece: bytes) -> bool:
+    def _reached_stop(self, piece: Piece) -> bool:
         """Add `piece` to what is held back; if a stop string ends in it, cut the text before that string."""
         stop = self.rules.stop
         for byte in piece:
@@ -161,6 +161,6 @@ class Writer:
         return Token(id, float(log_p[id]), [(i, float(log_p[i])) for i in best])
 
 
-def _ends_in_word(piece: bytes) -> bool:
-    """Whether the text goes on within a word after `piece`."""
-    return piece.decode("utf-8", "ignore")[-1:].isalnum()
+def _ends_in_word(piece: Piece) -> bool:
+    """Whether a word may go on after `piece`."""
+    return piece != NO_TEXT and bytes(piece).decode("utf-8", "ignore")[-1:].isalnum()

@@ -1,0 +1,131 @@
+"""``rhapsode generate``: text from a model, as it is written."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rhapsode.cli.options import CommandOptions, argument, config_options
+from rhapsode.cli.output import note, print_json
+from rhapsode.config import SamplingConfig, option
+from rhapsode.errors import ConfigError, SourceError
+from rhapsode.generate import Written, fresh_seed
+from rhapsode.model import Model, load
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(CommandOptions):
+    """Write text with a model, on stdout as it comes."""
+
+    model: str = argument("a run folder or a model file", metavar="MODEL")
+    prompt: str | None = option(None, "the text to go on from; - reads it from stdin")
+    prompt_file: str | None = option(None, "a file with the text to go on from (UTF-8)", metavar="FILE")
+    no_echo: bool = option(False, "do not print the prompt before the text")
+    samples: int = option(1, "how many texts to write; their seeds follow each other", low=1, high=65_536)
+    logprobs: int | None = option(
+        None, "after each text, its tokens with their log-probabilities and this many alternatives", metavar="N", low=0
+    )
+    sampling: dict[str, Any] = config_options(SamplingConfig, "sampling")
+
+
+def run(options: Options) -> int:
+    """Load the model, read the prompt, write."""
+    settings = SamplingConfig(**options.sampling)
+    if options.samples > settings.beams > 1:
+        raise ConfigError("samples", options.samples, f"at most beams ({settings.beams})")
+    prompt, model = _prompt(options), load(options.model)
+    _note_unknown(model.unknown(prompt))
+    seed = fresh_seed() if settings.seed is None else settings.seed
+    sampling = options.sampling | {"seed": seed}
+    if options.json or options.samples > 1 or options.logprobs is not None:
+        _write_all(model, prompt, options, sampling)
+    else:
+        _write_one(model, "" if options.no_echo else prompt, model.stream(prompt, **sampling))
+    return 0
+
+
+def _write_one(model: Model, echo: str, pieces: Any) -> None:
+    """Print one text piece by piece, and see that it ends in a line break."""
+    last = echo
+    print(echo, end="", flush=True)
+    try:
+        for piece in pieces:
+            print(piece, end="", flush=True)
+            last = piece
+    finally:
+        if not last.endswith("\n"):
+            print(flush=True)
+
+
+def _write_all(model: Model, prompt: str, options: Options, sampling: dict[str, Any]) -> None:
+    """Write several texts side by side and print them one after another, or as JSON."""
+    began = time.perf_counter()
+    texts = model.samples(prompt, options.samples, options.logprobs or 0, **sampling)
+    seconds = time.perf_counter() - began
+    if options.json:
+        told = [_as_json(model, text, options.logprobs is not None) for text in texts]
+        print_json({"model": options.model, "prompt": prompt, "seconds": round(seconds, 3), "texts": told})
+        return
+    for number, text in enumerate(texts, 1):
+        if len(texts) > 1:
+            origin = f"seed {text.seed}" if text.seed is not None else f"log-probability {text.log_probability:.2f}"
+            print(f"=== {number} of {len(texts)}, {origin} ===")
+        _write_one(model, "" if options.no_echo else prompt, [text.text])
+        if options.logprobs is not None:
+            print("\n".join(_token_lines(model, text)))
+
+
+def _as_json(model: Model, text: Written, with_tokens: bool) -> dict[str, Any]:
+    symbol = model.tokenizer.symbol
+    value: dict[str, Any] = {
+        "text": text.text,
+        "seed": text.seed,
+        "ended_by": text.ended_by,
+        "tokens": text.symbols,
+        "log_probability": text.log_probability,
+    }
+    if with_tokens:
+        value["logprobs"] = [
+            {"token": symbol(t.id), "logprob": t.log_probability, "top": {symbol(i): p for i, p in t.top}}
+            for t in text.tokens
+        ]
+    return value
+
+
+def _token_lines(model: Model, text: Written) -> list[str]:
+    """A line a token: the token, its log-probability, the alternatives."""
+    symbol = model.tokenizer.symbol
+    lines = []
+    for token in text.tokens:
+        others = "   ".join(f"{symbol(i)!r} {p:.2f}" for i, p in token.top)
+        lines.append(f"{symbol(token.id)!r:>12} {token.log_probability:8.2f}   {others}".rstrip())
+    return lines
+
+
+def _prompt(options: Options) -> str:
+    """The text to go on from: as given, from a file, or from stdin."""
+    if options.prompt is not None and options.prompt_file is not None:
+        raise ConfigError("prompt_file", options.prompt_file, "only without --prompt")
+    if options.prompt_file is not None:
+        try:
+            data, name = Path(options.prompt_file).read_bytes(), options.prompt_file
+        except OSError as error:
+            raise SourceError(f"{options.prompt_file}: cannot be read: {error.strerror or error}") from None
+    elif options.prompt == "-":
+        data, name = sys.stdin.buffer.read(), "stdin"
+    else:
+        return options.prompt or ""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{name}: not UTF-8 at byte {error.start}") from None
+
+
+def _note_unknown(unknown: list[str], most: int = 10) -> None:
+    """Say once which characters of the prompt the model does not know."""
+    if unknown:
+        shown = " ".join(map(repr, unknown[:most])) + (" …" if len(unknown) > most else "")
+        note(f"rhapsode: the model was not trained on {len(unknown)} of the prompt's characters: {shown}")
