@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rhapsode.config import ModelConfig, TrainConfig
+from rhapsode.text.batches import make_batches
 from rhapsode.text.corpus import Corpus
 
 DEFAULT_MINUTES = 1.0
@@ -40,12 +41,14 @@ def make_plan(
 
     Raises:
         ConfigError: a named value is not allowed, alone or together with another.
+        CorpusError: there is too little text for these batches.
     """
     chooser = _Chooser(dict(model), dict(train))
     chooser.model |= {"vocab_size": corpus.tokenizer.vocab_size, "specials": corpus.tokenizer.specials}
     _choose_budget(chooser)
     _choose_batches(chooser, corpus)
     _choose_model(chooser, corpus)
+    make_batches(corpus.train, TrainConfig(**chooser.train))  # too little text is said before anything is measured
     _choose_dropout(chooser, corpus, speed)
     return Plan(ModelConfig(**chooser.model), TrainConfig(**chooser.train), tuple(chooser.reasons))
 
