@@ -23,7 +23,7 @@ from rhapsode.modelfile import ModelFile
 from rhapsode.text.corpus import Part
 from rhapsode.text.store import token_type
 from rhapsode.text.tokenizer import Tokenizer
-from rhapsode.text.tokenizers.base import normalise
+from rhapsode.text.tokenizers.base import REPLACEMENT, normalise
 
 ROWS, PIECE = 64, 256
 """At most so many spans side by side, and so many symbols of each at a time."""
@@ -134,8 +134,13 @@ def measured(
     tokens = part.tokens[1:]
     if not len(tokens):
         raise CorpusError("there is no text to evaluate")
-    unknown = 0 if tokenizer.unknown is None else int(np.count_nonzero(tokens == tokenizer.unknown))
+    unknown = count_unknown(tokens, tokenizer)
     return Evaluation(mode, context, len(tokens), part.chars, part.bytes, unknown, nats_total)
+
+
+def count_unknown(tokens: np.ndarray, tokenizer: Tokenizer) -> int:
+    """How many of the tokens are the unknown symbol."""
+    return 0 if tokenizer.unknown is None else int(np.count_nonzero(tokens == tokenizer.unknown))
 
 
 class Spans(NamedTuple):
@@ -186,12 +191,16 @@ class Score:
     """as the model reads it: the text itself, unless its tokenizer changes it (lower case, unknown words)"""
     chars: int
     bytes: int
+    unknown: int
+    """as in `Evaluation`"""
     per_token: list[tuple[str, float]]
     """(piece, nats) of each token. The pieces join to `text`; one that completes no character is empty, and so is the
     closing boundary of a document."""
     per_char: np.ndarray
     """[len(text)], float64: a token's nats evenly over its characters; the nats of the bytes of one character add up.
     A closing boundary belongs to no character."""
+    end: float
+    """nats of the closing boundary; 0 where it is not predicted"""
 
     @property
     def nats_total(self) -> float:
@@ -211,15 +220,23 @@ def score(engine: Engine, text: str, *, document: bool | None = None) -> Score:
     return score_all(engine, [text], documents=document)[0]
 
 
-def score_all(engine: Engine, texts: Sequence[str], *, documents: bool | None = None) -> list[Score]:
+def score_all(
+    engine: Engine,
+    texts: Sequence[str],
+    *,
+    documents: bool | None = None,
+    progress: Progress = lambda done, total: None,
+) -> list[Score]:
     """The scores of several texts, each read from the initial state."""
     if documents is None:
         documents = reads_documents(engine.model)
     part = part_of(engine.tokenizer, texts, closed=True)
     sizes = np.diff(part.starts, append=len(part.tokens) - 1) - (not documents)
-    found = np.zeros(len(part.tokens))
+    found, done = np.zeros(len(part.tokens)), 0
     for index, nats in losses(engine, part.tokens, Spans(part.starts, sizes)):
         found[index] = nats
+        done += len(index)
+        progress(done, int(sizes.sum()))
     places = zip(texts, part.starts, sizes, strict=True)
     return [_score(engine, text, part.tokens[s + 1 : s + n + 1], found[s : s + n]) for text, s, n in places]
 
@@ -229,11 +246,26 @@ def _score(engine: Engine, text: str, tokens: np.ndarray, nats: np.ndarray) -> S
     decoder = engine.tokenizer.decoder()
     pieces = [decoder.push(id) for id in tokens.tolist()]
     read, size = "".join(pieces), np.array([len(piece) for piece in pieces], np.int64)
-    if len(read) == len(text):
+    if _shows(read, text, engine.tokenizer.lowercase):
         read, ends = text, np.cumsum(size)
         pieces = [text[end - n : end] for end, n in zip(ends, size, strict=True)]
-    per_token = list(zip(pieces, nats.tolist(), strict=True))
-    return Score(read, len(text), len(text.encode("utf-8", "replace")), per_token, _over_characters(nats, size))
+    end = float(nats[tokens == engine.tokenizer.boundary].sum())
+    return Score(
+        text=read,
+        chars=len(text),
+        bytes=len(normalise(text, lowercase=False).encode("utf-8")),
+        unknown=count_unknown(tokens, engine.tokenizer),
+        per_token=list(zip(pieces, nats.tolist(), strict=True)),
+        per_char=_over_characters(nats, size),
+        end=end,
+    )
+
+
+def _shows(read: str, text: str, lowercase: bool) -> bool:
+    """Whether each character of `read` stands for that of `text` at its place."""
+    normal = normalise(text, lowercase)
+    same = len(read) == len(normal) == len(text)
+    return same and all(a in (b, REPLACEMENT) for a, b in zip(read, normal, strict=True))
 
 
 def _over_characters(nats: np.ndarray, size: np.ndarray) -> np.ndarray:

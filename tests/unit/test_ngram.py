@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rhapsode.analysis.baselines import NGram
+from texts import real_text
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 V, BOUNDARY = 5, 4
 texts = st.lists(st.integers(0, V - 1), max_size=60).map(lambda ids: np.array([BOUNDARY, *ids]))
 orders = st.integers(1, 4)
@@ -118,10 +117,7 @@ def test_contexts_stay_within_their_document():
 @pytest.mark.parametrize(("order", "expected"), [(1, 3.3473), (3, 2.0381), (7, 1.5165)])
 def test_tiny_shakespeare_figure(order, expected):
     """The figures of docs and DESIGN: first 90 % for training, last 10 % (111,540 characters) held out."""
-    path = DATA / "tinyshakespeare.txt"
-    if not path.is_file():
-        pytest.skip(f"{path} is not here")
-    text = np.frombuffer(path.read_bytes(), np.uint8)
+    text = np.frombuffer(real_text("tinyshakespeare.txt").read_bytes(), np.uint8)
     alphabet, ids = np.unique(text[: len(text) * 9 // 10], return_inverse=True)
     boundary, size = len(alphabet), len(alphabet) + 2
     held_out = np.searchsorted(alphabet, text[len(ids) :])

@@ -1,0 +1,104 @@
+"""What `evaluate` and `score` share: text that is read as the model's training text was, and lines of progress."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rhapsode.cli.options import config_options
+from rhapsode.cli.output import note
+from rhapsode.config import CorpusConfig
+from rhapsode.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rhapsode.modelfile import ModelFile
+
+READING_FIELDS = ("documents", "field", "column", "encoding", "errors")
+SECONDS = 5.0
+"""Between two lines of progress."""
+
+
+def reading_options() -> Any:
+    """Options of how text is read; what is not named is as it was for the model's training text."""
+    omit = [f.name for f in fields(CorpusConfig) if f.name not in READING_FIELDS]
+    return config_options(CorpusConfig, "reading", omit=omit)
+
+
+class Text(NamedTuple):
+    """The documents of one source."""
+
+    name: str
+    documents: list[str]
+
+
+def read_texts(model: ModelFile, names: Sequence[str], reading: Mapping[str, Any]) -> tuple[list[Text], str]:
+    """The documents of each source that `names` mean, and what one document is (`text.documents`).
+
+    Raises:
+        SourceError: text cannot be found, read or decoded.
+    """
+    from rhapsode.text.documents import documents, resolve
+    from rhapsode.text.reading import Reader, new_decoder
+    from rhapsode.text.source import find_sources
+
+    config = _trained_config(model, reading)
+    new_decoder(config.encoding, config.errors)
+    with tempfile.TemporaryDirectory(prefix="rhapsode-") as copies:
+        sources, notes = find_sources(names, config, Path(copies))
+        for line in notes:
+            note(line)
+        mode = reading.get("documents", model.training.get("documents", "whole"))
+        if mode == "auto":
+            mode = resolve(sources, config)
+        readers = [Reader(source.path, source.name, config) for source in sources]
+        return [Text(r.name, list(_joined(documents([r], mode)))) for r in readers], mode
+
+
+def _trained_config(model: ModelFile, reading: Mapping[str, Any]) -> CorpusConfig:
+    """How the model's training text was read, changed by `reading`."""
+    said = model.training.get("corpus")
+    trained = {k: said[k] for k in READING_FIELDS if k in said} if isinstance(said, dict) else {}
+    try:
+        return CorpusConfig.from_json(trained | dict(reading))
+    except ConfigError:
+        return CorpusConfig.from_json(dict(reading))
+
+
+def _joined(pieces: Iterable[str | None]) -> Iterator[str]:
+    """Whole documents from their pieces; empty ones are left out."""
+    begun: list[str] = []
+    for piece in pieces:
+        if piece is not None:
+            begun.append(piece)
+        elif any(begun):
+            yield "".join(begun)
+            begun.clear()
+
+
+def note_unknown(count: int) -> None:
+    """Warn of figures that cannot be compared."""
+    if count:
+        note(
+            f"tokens that stand for text the model has no symbol for: {count:,}; do not compare these bits per "
+            f"character with those of a model that knows all of the text"
+        )
+
+
+class Meter:
+    """Says on stderr how far a long piece of work has come."""
+
+    def __init__(self, what: str):
+        self.what, self.begun = what, time.monotonic()
+        self.said = self.begun
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self.said >= SECONDS:
+            self.said = now
+            speed = done / (now - self.begun)
+            left = round((total - done) / speed)
+            note(f"{self.what}: {100 * done / total:.0f} %, {speed:,.0f} tokens/s, {left:,} s left")

@@ -1,0 +1,178 @@
+"""``rhapsode evaluate`` and ``rhapsode score`` as they are typed."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from rhapsode.cli.main import main
+from rhapsode.config import CorpusConfig, ModelConfig
+from rhapsode.modelfile import ModelFile
+from rhapsode.nn.spec import initial_parameters
+from rhapsode.text.corpus import Corpus, prepare
+from texts import verses
+
+NAMES = ["emma", "ava", "noah", "liam", "anna", "leon", "mona", "neal", "alan", "ella"]
+
+
+def save_model(folder: Path, corpus: Corpus, batches: str) -> str:
+    """An untrained model of the corpus's symbols, with what a trained one says of its training."""
+    tokenizer = corpus.tokenizer
+    config = ModelConfig(vocab_size=tokenizer.vocab_size, specials=tokenizer.specials, hidden=8)
+    said = {
+        "documents": corpus.documents,
+        "batches": batches,
+        "corpus": corpus.config.to_json() | {"digest": corpus.digest},
+    }
+    folder.mkdir(exist_ok=True)
+    path = folder / "best.safetensors"
+    ModelFile(config, tokenizer, initial_parameters(config), said).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def prose(tmp_path, monkeypatch):
+    """Verses, their corpus and a model of it, by relative names."""
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text(verses(300), encoding="utf-8")
+    corpus = prepare(["text.txt"], CorpusConfig(documents="whole"), Path("corpus"))
+    return save_model(Path("run"), corpus, "streams")
+
+
+@pytest.fixture
+def names(tmp_path, monkeypatch):
+    """Names, one a line, their corpus with two held out, and a model of it."""
+    monkeypatch.chdir(tmp_path)
+    Path("names.txt").write_text("\n".join(NAMES) + "\n", encoding="utf-8")
+    config = CorpusConfig(documents="lines", held_out=2.0, split="documents")
+    return save_model(Path("run"), prepare(["names.txt"], config, Path("corpus")), "documents")
+
+
+def run_json(capsys, *words: str) -> dict:
+    assert main([*words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def refusal(capsys, *words: str) -> str:
+    """The one line of a mistake."""
+    assert main(words) == 2
+    caught = capsys.readouterr()
+    assert caught.out == ""
+    assert caught.err.count("\n") == 1
+    return caught.err
+
+
+def test_a_text_is_measured_whole(prose, capsys):
+    found = run_json(capsys, "evaluate", prose, "text.txt")
+    size = len(Path("text.txt").read_text())
+    assert (found["tokens"], found["chars"], found["bytes"], found["unknown"]) == (size, size, size, 0)
+    assert found["mode"] == "carried"
+    assert found["bits_per_char"] == pytest.approx(found["nats_per_token"] / math.log(2))
+    assert found["perplexity"] == pytest.approx(math.exp(found["nats_per_token"]))
+    assert found["baseline"] is None
+
+
+def test_of_a_corpus_the_held_out_part_is_measured(prose, capsys):
+    whole = run_json(capsys, "evaluate", prose, "text.txt")
+    found = run_json(capsys, "evaluate", prose, "corpus", "--context", "64")
+    assert found["tokens"] == math.ceil(whole["tokens"] / 10)
+    assert (found["mode"], found["context"]) == ("reset", 64)
+
+
+def test_the_baseline_learns_from_the_training_part(prose, capsys):
+    found = run_json(capsys, "evaluate", prose, "corpus", "--baseline", "--order", "5")
+    assert found["baseline"]["order"] == 5
+    assert found["baseline"]["nats_per_token"] < 1.2 < found["nats_per_token"]
+    text = Path("text.txt").read_text()
+    Path("train.txt").write_text(text[: len(text) * 9 // 10])
+    named = run_json(capsys, "evaluate", prose, "corpus", "--baseline-text", "train.txt", "--order", "5")
+    assert named["baseline"]["nats_per_token"] == pytest.approx(found["baseline"]["nats_per_token"])
+
+
+def test_the_baseline_needs_a_training_text(prose, capsys):
+    assert "--baseline-text" in refusal(capsys, "evaluate", prose, "text.txt", "--baseline")
+
+
+def test_a_run_knows_its_training_text(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RHAPSODE_CACHE", str(tmp_path / "cache"))
+    Path("text.txt").write_text(verses(300), encoding="utf-8")
+    words = ["train", "text.txt", "--out", "run", "--steps", "1", "--hidden", "8", "--documents", "whole"]
+    assert main([*words, "--no-samples"]) == 0
+    capsys.readouterr()
+    Path("other.txt").write_text(verses(30, seed=1), encoding="utf-8")
+    found = run_json(capsys, "evaluate", "run", "other.txt", "--baseline")
+    assert found["baseline"]["nats_per_token"] < found["nats_per_token"]
+
+
+def test_names_are_read_as_they_were_for_training(names, capsys):
+    found = run_json(capsys, "evaluate", names, "names.txt")
+    assert found["mode"] == "documents"
+    assert (found["tokens"], found["chars"]) == (sum(len(name) + 1 for name in NAMES), sum(map(len, NAMES)))
+    held_out = run_json(capsys, "evaluate", names, "corpus")
+    assert held_out["tokens"] == held_out["chars"] + 2
+
+
+def test_figures_for_people(prose, capsys):
+    assert main(["evaluate", prose, "corpus", "--baseline"]) == 0
+    out = capsys.readouterr().out
+    assert "7-gram" in out
+    assert [line.split()[0] for line in out.splitlines()[3:]] == ["nats", "bits", "bits", "perplexity"]
+
+
+def test_unknown_symbols_are_told_of(prose, capsys):
+    Path("new.txt").write_text("the kÿng", encoding="utf-8")
+    assert main(["evaluate", prose, "new.txt", "--json"]) == 0
+    caught = capsys.readouterr()
+    assert json.loads(caught.out)["unknown"] == 1
+    assert "no symbol for: 1;" in caught.err
+
+
+def test_lines_are_scored_and_ranked(prose, capsys):
+    Path("new.txt").write_text("the king\nqqqq\nrosy dawn", encoding="utf-8")
+    found = run_json(capsys, "score", prose, "new.txt")
+    assert [unit["text"] for unit in found["scores"]] == ["the king", "qqqq", "rosy dawn"]
+    assert math.fsum(unit["nats"] for unit in found["scores"]) == pytest.approx(found["nats_total"])
+    assert found["nats_total"] == pytest.approx(run_json(capsys, "evaluate", prose, "new.txt")["nats_total"], rel=1e-5)
+    ranked = run_json(capsys, "score", prose, "new.txt", "--rank")["scores"]
+    assert ranked == sorted(found["scores"], key=lambda unit: unit["bits_per_char"])
+
+
+def test_scores_for_people(names, capsys):
+    assert main(["score", names, "names.txt"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines[1:-1]] == NAMES
+    assert lines[-1].endswith(f"total of {sum(map(len, NAMES))} characters")
+
+
+def test_files_and_characters_are_scored(prose, capsys):
+    Path("one.txt").write_text("the", encoding="utf-8")
+    Path("two.txt").write_text("king\n", encoding="utf-8")
+    found = run_json(capsys, "score", prose, "one.txt", "two.txt", "--by", "file")
+    assert [(unit["file"], unit["chars"]) for unit in found["scores"]] == [("one.txt", 3), ("two.txt", 5)]
+    found = run_json(capsys, "score", prose, "two.txt", "--by", "char")
+    assert "".join(unit["text"] for unit in found["scores"]) == "king\n"
+
+
+@pytest.mark.parametrize("command", ["evaluate", "score"])
+def test_mistakes_are_one_line(command, prose, capsys):
+    Path("empty.txt").touch()
+    Path("bytes.txt").write_bytes(b"ab\xff")
+    assert "no text in it" in refusal(capsys, command, prose, "empty.txt")
+    assert "no such file" in refusal(capsys, command, prose, "nowhere.txt")
+    assert "byte 2 (0xFF)" in refusal(capsys, command, prose, "bytes.txt")
+    assert "no such model file" in refusal(capsys, command, "nowhere", "text.txt")
+
+
+def test_a_corpus_of_other_symbols_is_refused(prose, capsys):
+    prepare(["text.txt"], CorpusConfig(tokenizer="byte"), Path("bytes"))
+    assert "another tokenizer" in refusal(capsys, "evaluate", prose, "bytes")
+    assert "--documents" in refusal(capsys, "evaluate", prose, "corpus", "--documents", "lines")
+
+
+def test_bad_bytes_can_be_replaced(prose, capsys):
+    Path("bytes.txt").write_bytes(b"ab\xff")
+    assert run_json(capsys, "evaluate", prose, "bytes.txt", "--errors", "replace")["tokens"] == 3
