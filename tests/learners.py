@@ -94,7 +94,7 @@ def close_parameters(found, expected, **tolerance):
         )
 
 
-def same_parameters(found, expected):
+def same(found, expected):
     """To the bit."""
     assert found.keys() == expected.keys()
     for name in expected:
