@@ -89,8 +89,11 @@ def _failed(error: Exception) -> int:
 
         traceback.print_exc()
     if isinstance(error, ConfigError):
-        option = "--" + error.option.replace("_", "-")
-        return _complain(f"{option}: found {error.found!r}, allowed: {error.allowed}", error.exit_status)
+        from rhapsode.cli.options import spelling
+
+        return _complain(
+            f"{spelling(error.option)}: found {error.found!r}, allowed: {error.allowed}", error.exit_status
+        )
     if isinstance(error, RhapsodeError):
         return _complain(str(error), error.exit_status)
     if isinstance(error, OSError):

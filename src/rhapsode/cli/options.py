@@ -28,7 +28,7 @@ import inspect
 import io
 import typing
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Optional, TypeVar
 
 from rhapsode.config import allowed, bounds_text, checked, option
 from rhapsode.errors import ConfigError, RhapsodeError
@@ -36,7 +36,6 @@ from rhapsode.errors import ConfigError, RhapsodeError
 T = TypeVar("T")
 Field = Any
 """A field of a dataclass; mypy does not let `dataclasses.Field` be made by `option`."""
-_ABSENT = inspect.Parameter.empty
 
 
 class UsageError(RhapsodeError):
@@ -77,7 +76,7 @@ def parse(cls: type[T], words: Sequence[str], prog: str) -> T:
     try:
         with contextlib.redirect_stderr(caught):
             found, unknown = tyro.cli(
-                _callable(cls),
+                typing.cast(Any, _mirror(cls)),
                 prog=prog,
                 args=list(words),
                 config=(tyro.conf.OmitArgPrefixes,),
@@ -89,12 +88,29 @@ def parse(cls: type[T], words: Sequence[str], prog: str) -> T:
         raise
     if unknown:
         raise UsageError(_unknown(cls, unknown[0], prog))
-    return cls(**_values(cls, found))
+    return cls(**_values(cls, vars(found)))
 
 
-def option_names(cls: type) -> list[str]:
-    """All options of a command as they are typed, e.g. ``--top-p``."""
-    return [spelling(field.name) for field, _ in _options(cls)]
+class Described(NamedTuple):
+    """An option, for completion."""
+
+    name: str
+    """as typed: ``--top-p``"""
+    help: str
+    choices: tuple[str, ...]
+    """its values, where they are few and named"""
+    flag: bool
+    """it takes no value"""
+
+
+def describe(cls: type) -> list[Described]:
+    """All options of a command, ``--json`` among them."""
+    found = []
+    for field, hint in _options(cls):
+        kind, help = _kind(hint), field.metadata["help"]
+        choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+        found.append(Described(spelling(field.name), help, choices, kind is bool))
+    return found
 
 
 def spelling(name: str) -> str:
@@ -102,50 +118,43 @@ def spelling(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-# What tyro gets: a function with one parameter a field, annotated with how to read it.
+# What tyro gets: a dataclass with the same fields, annotated with how to read them, that may all be left out. Types
+# are spelled such that tyro checks them without importing typeguard, which would take longer than all the rest.
 
 
-def _callable(cls: type) -> Any:
-    """A function of the fields of `cls`, common ones last; it returns what was found, by name."""
+def _mirror(cls: type) -> type:
+    """The dataclass that tyro fills, with the words found for each field of `cls`; common options come last."""
     hints, common = typing.get_type_hints(cls), {field.name for field in _fields(CommandOptions)}
     fields = sorted(_fields(cls), key=lambda field: field.name in common)
-    return _function(inspect.getdoc(cls) or "", [_parameter(field, hints[field.name]) for field in fields])
+    return _dataclass(inspect.getdoc(cls) or "", [_parameter(field, hints[field.name]) for field in fields])
 
 
-def _function(doc: str, parameters: Sequence[tuple[str, Any, Any]]) -> Any:
-    """A function of these (name, annotation, default) that returns its arguments as a dict."""
-
-    def collect(**arguments: Any) -> dict[str, Any]:
-        return arguments
-
-    collect.__doc__ = doc
-    collect.__annotations__ = {name: annotation for name, annotation, _ in parameters}
-    collect.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-            for name, annotation, default in parameters
-        ]
-    )
-    return collect
+def _dataclass(doc: str, fields: Sequence[tuple[str, Any, Any]]) -> type:
+    """A dataclass with this docstring and these (name, annotation, `dataclasses.field`)."""
+    made = dataclasses.make_dataclass("Found", fields, kw_only=True)
+    made.__doc__ = doc
+    return made
 
 
 def _parameter(field: Field, hint: Any, pair: bool = False) -> tuple[str, Any, Any]:
-    """Name, annotation and default of the parameter that stands for `field`; the default means: not named.
+    """Name, annotation and default of the mirror of `field`; the default means: not named.
 
-    `pair` gives a flag its ``--no-`` form."""
+    `pair` gives a flag its ``--no-`` form.
+    """
     from tyro import conf
 
     if "config" in field.metadata:
-        group = _function("", [_parameter(f, h, pair=True) for f, h in _config_fields(field)])
-        return field.name, Annotated[dict, conf.arg(name=field.metadata["title"], constructor=group)], _ABSENT
+        group = _dataclass("", [_parameter(f, h, pair=True) for f, h in _config_fields(field)])
+        return field.name, Annotated[group, conf.arg(name=field.metadata["title"])], dataclasses.field()
+    absent = dataclasses.field(default=None)
     shown = conf.arg(help=field.metadata["help"], help_behavior_hint=_hint(field, hint), metavar=_metavar(field, hint))
     if _kind(hint) is bool:
-        flag = Annotated[bool | None, conf.DisallowNone, shown]
-        return field.name, flag if pair else Annotated[flag, conf.FlagCreatePairsOff], None
+        flag = Annotated[Optional[bool], conf.DisallowNone, shown]  # noqa: UP045
+        return field.name, flag if pair else Annotated[flag, conf.FlagCreatePairsOff], absent
     if _many(hint) and not _positional(field):
-        return field.name, Annotated[list[Annotated[str, _reader(field, str)]], conf.UseAppendAction, shown], []
+        return field.name, Annotated[list, conf.UseAppendAction, shown], dataclasses.field(default_factory=list)
     markers = (_reader(field, hint), shown, *([conf.Positional] if _positional(field) else []))
-    return field.name, Annotated[(Any, *markers)], None
+    return field.name, Annotated[(object, *markers)], absent
 
 
 def _reader(field: Field, hint: Any) -> Any:
@@ -170,10 +179,10 @@ def _values(cls: type, found: dict[str, Any]) -> dict[str, Any]:
     for field in _fields(cls):
         words = found[field.name]
         if "config" in field.metadata:
-            named = [(f, h) for f, h in _config_fields(field) if words[f.name] not in _NOTHING]
-            values[field.name] = {f.name: _value(f, h, words[f.name]) for f, h in named}
+            group = {f.name: (f, h, getattr(words, f.name)) for f, h in _config_fields(field)}
+            values[field.name] = {n: _value(f, h, w) for n, (f, h, w) in group.items() if w not in _NOTHING}
         elif words not in _NOTHING:
-            values[field.name] = _value(field, hints[field.name], words)
+            values[field.name] = _named(field, hints[field.name], words)
         elif field.default is dataclasses.MISSING:
             name = str(_metavar(field, hints[field.name])).rstrip(".")
             raise UsageError(f"{name} is missing: {field.metadata['help']}")
@@ -182,6 +191,16 @@ def _values(cls: type, found: dict[str, Any]) -> dict[str, Any]:
 
 _NOTHING: tuple[Any, ...] = (None, [], ())
 """What tyro finds for a field that was not named."""
+
+
+def _named(field: Field, hint: Any, words: Any) -> Any:
+    """The value of a field of the command itself; an argument goes by its word in the help."""
+    try:
+        return _value(field, hint, words)
+    except ConfigError as error:
+        if _positional(field):
+            raise UsageError(f"{_metavar(field, hint)}: found {error.found!r}, allowed: {error.allowed}") from None
+        raise
 
 
 def _value(field: Field, hint: Any, words: Any) -> Any:
@@ -238,7 +257,7 @@ def _unknown(cls: type, word: str, prog: str) -> str:
     """One line about a word that is no option and no argument of the command."""
     if not word.startswith("-"):
         return f"{word!r}: unexpected argument; see {prog} --help"
-    near = difflib.get_close_matches(word.split("=")[0], option_names(cls), n=1)
+    near = difflib.get_close_matches(word.split("=")[0], [spelling(f.name) for f, _ in _options(cls)], n=1)
     return f"{word}: no such option; " + (f"did you mean {near[0]}?" if near else f"see {prog} --help")
 
 
