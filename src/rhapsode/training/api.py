@@ -76,7 +76,8 @@ class Run:
         d = self.description
         learner = make_learner(d.model, d.train, initial_parameters(d.model, d.train.seed))
         step = self.checkpoint.progress.step if self.checkpoint else None
-        watching = [*file_observers(self.folder, ", ".join(d.sources), self.bits_per_char(), step), *observers]
+        title = ", ".join(Path(source).name for source in d.sources)
+        watching = [*file_observers(self.folder, title, self.bits_per_char(), step), *observers]
         run = Loop(learner, self.corpus, d.train, self.folder, self.history(), watching, sampler, **loop)
         if self.checkpoint:
             run.resume(self.checkpoint)

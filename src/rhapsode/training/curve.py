@@ -27,7 +27,7 @@ def _svg(train: list[tuple[float, float]], held_out: list[tuple[float, float]], 
 
     def place(point: tuple[float, float]) -> str:
         x = LEFT + point[0] / right * (WIDTH - LEFT - RIGHT)
-        y = TOP + (high - min(max(point[1], low), high)) / (high - low) * (HEIGHT - TOP - BOTTOM)
+        y = TOP + (high - point[1]) / (high - low) * (HEIGHT - TOP - BOTTOM)
         return f"{x:.1f},{y:.1f}"
 
     parts = [
@@ -46,6 +46,7 @@ def _svg(train: list[tuple[float, float]], held_out: list[tuple[float, float]], 
     parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 8}" text-anchor="middle">seconds of training</text>')
     turned = f'text-anchor="middle" transform="rotate(-90 16 {HEIGHT / 2})"'
     parts.append(f'<text x="16" y="{HEIGHT / 2}" {turned}>nats per token</text>')
+    train = [point for point in train if point[1] <= high]
     for name, color, line, row in (("training", "#7f7f7f", train, 0), ("held out", "#1f5fa8", held_out, 1)):
         if line:
             parts.append(

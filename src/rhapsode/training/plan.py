@@ -16,8 +16,12 @@ from rhapsode.text.batches import make_batches
 from rhapsode.text.corpus import Corpus
 
 DEFAULT_MINUTES = 1.0
+SIZES = ((0.5e6, 256, 1e-2), (1.8e6, 384, 8e-3), (math.inf, 512, 4e-3))
+"""Up to so many tokens: hidden, lr; see docs/LOG.md."""
 LARGE_VOCABULARY = 1024
 """From this size on a table row for each symbol is too much, and an embedding is used."""
+
+Speed = Callable[[ModelConfig, TrainConfig], float]
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ def make_plan(
     corpus: Corpus,
     model: Mapping[str, Any],
     train: Mapping[str, Any],
-    speed: Callable[[ModelConfig, TrainConfig], float],
+    speed: Speed,
 ) -> Plan:
     """Complete the named fields `model` and `train` to a plan for `corpus`.
 
@@ -47,9 +51,11 @@ def make_plan(
     chooser.model |= {"vocab_size": corpus.tokenizer.vocab_size, "specials": corpus.tokenizer.specials}
     _choose_budget(chooser)
     _choose_batches(chooser, corpus)
-    _choose_model(chooser, corpus)
     make_batches(corpus.train, TrainConfig(**chooser.train))  # too little text is said before anything is measured
-    _choose_dropout(chooser, corpus, speed)
+    _choose_input(chooser, corpus)
+    tokens = _expected_tokens(chooser, corpus, speed)
+    _choose_size(chooser, tokens)
+    _choose_dropout(chooser, tokens / len(corpus.train.tokens))
     return Plan(ModelConfig(**chooser.model), TrainConfig(**chooser.train), tuple(chooser.reasons))
 
 
@@ -81,17 +87,27 @@ def _choose_batches(c: _Chooser, corpus: Corpus) -> None:
         c.choose(c.train, "batch_size", 128, "documents are short")
 
 
-def _choose_model(c: _Chooser, corpus: Corpus) -> None:
+def _choose_size(c: _Chooser, tokens: float) -> None:
+    """A smaller network learns faster at first: the width, and the rate that suits it, by the tokens to be seen."""
+    few = f"about {tokens / 1e6:.1f} million symbols will be read"
+    hidden, lr = next((hidden, lr) for limit, hidden, lr in SIZES if tokens < limit)
+    if "hidden" not in c.model:
+        c.choose(c.train, "lr", lr, f"suits hidden {hidden}")
+    c.choose(c.model, "hidden", hidden, few)
+    if c.model.get("tied"):
+        c.choose(c.model, "embedding_size", c.model["hidden"], "as wide as the layer, to share its matrix")
+
+
+def _choose_input(c: _Chooser, corpus: Corpus) -> None:
     V = corpus.tokenizer.vocab_size
+    if c.model.get("tied"):
+        c.choose(c.model, "input", "embedding", "its matrix is shared with the output layer")
     if V > LARGE_VOCABULARY:
         c.choose(c.model, "input", "embedding", f"{V:,} symbols are many")
-    if c.model.get("tied"):
-        c.choose(c.model, "embedding_size", c.model.get("hidden", 512), "as wide as the layer, to share its matrix")
 
 
-def _choose_dropout(c: _Chooser, corpus: Corpus, speed: Callable[[ModelConfig, TrainConfig], float]) -> None:
+def _choose_dropout(c: _Chooser, epochs: float) -> None:
     """More passes over the same text need more of it: nothing up to two, then a tenth for every doubling."""
-    epochs = _expected_epochs(c, corpus, speed)
     p = round(min(0.5, max(0.0, 0.1 * math.log2(max(epochs, 1) / 1.75))), 2)
     if p >= 0.1:
         c.choose(c.model, "dropout_output", p, f"about {epochs:.0f} passes over the text are expected")
@@ -101,10 +117,12 @@ def _choose_dropout(c: _Chooser, corpus: Corpus, speed: Callable[[ModelConfig, T
         c.choose(c.model, "dropconnect", p, "likewise, on the recurrent weights")
 
 
-def _expected_epochs(c: _Chooser, corpus: Corpus, speed: Callable[[ModelConfig, TrainConfig], float]) -> float:
-    train, tokens = TrainConfig(**c.train), len(corpus.train.tokens)
+def _expected_tokens(c: _Chooser, corpus: Corpus, speed: Speed) -> float:
+    """How many symbols the budget lets the usual network read."""
+    train = TrainConfig(**c.train)
     if train.epochs is not None:
-        return train.epochs
+        return train.epochs * len(corpus.train.tokens)
     if train.steps is not None:
-        return train.steps * train.batch_size * train.length / tokens
-    return (train.minutes or 0) * 60 * speed(ModelConfig(**c.model), train) / tokens
+        return train.steps * train.batch_size * train.length
+    usual = ModelConfig(**{name: value for name, value in c.model.items() if name != "tied"})
+    return (train.minutes or 0) * 60 * speed(usual, train)

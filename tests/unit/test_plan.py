@@ -1,0 +1,64 @@
+"""The plan chooses what was not named, never what was, and says why."""
+
+import pytest
+
+from rhapsode.errors import ConfigError
+from rhapsode.training.plan import DEFAULT_MINUTES, make_plan
+from texts import small_corpus, verses
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return small_corpus(tmp_path_factory.mktemp("corpus"), verses(2000))
+
+
+def plan(corpus, speed=30_000.0, **fields):
+    model = {k: v for k, v in fields.items() if k in ("hidden", "tied", "layers", "dropout_output", "input")}
+    train = {k: v for k, v in fields.items() if k not in model}
+    return make_plan(corpus, model, train, lambda *_: speed)
+
+
+def test_without_a_budget_it_takes_a_minute(corpus):
+    assert plan(corpus).train.minutes == DEFAULT_MINUTES
+
+
+def test_what_is_named_is_kept(corpus):
+    made = plan(corpus, hidden=100, dropout_output=0.0, minutes=60, lr=0.5)
+    assert (made.model.hidden, made.model.dropout_output, made.train.lr) == (100, 0.0, 0.5)
+    assert not any(reason.startswith(("hidden", "dropout_output", "lr")) for reason in made.reasons)
+
+
+def test_more_time_means_a_larger_network_and_more_dropout(corpus):
+    plans = [plan(corpus, minutes=minutes) for minutes in (0.1, 0.7, 10)]
+    assert [p.model.hidden for p in plans] == [256, 384, 512]
+    assert [p.train.lr for p in plans] == sorted((p.train.lr for p in plans), reverse=True)
+    assert plan(corpus, epochs=1).model.dropout_output == 0
+    assert 0.25 < plan(corpus, epochs=14).model.dropout_output < 0.35
+    assert plan(corpus, epochs=1000).model.dropout_output == 0.5
+
+
+def test_every_choice_has_a_reason(corpus):
+    made = plan(corpus, minutes=5)
+    for name in ("hidden", "lr", "dropout_output"):
+        assert any(reason.startswith(name) and ": " in reason for reason in made.reasons)
+
+
+def test_sharing_the_output_matrix_makes_the_widths_agree(corpus):
+    made = plan(corpus, tied=True, minutes=1)
+    assert made.model.input == "embedding"
+    assert made.model.embedding_size == made.model.hidden
+
+
+def test_lists_are_trained_as_documents(tmp_path):
+    names = "".join(f"{name}\n" for name in verses(400).split())
+    assert plan(small_corpus(tmp_path, names, documents="lines")).train.batches == "documents"
+
+
+def test_large_vocabularies_get_an_embedding(tmp_path):
+    text = "".join(chr(0x4E00 + i) for i in range(3000))
+    assert plan(small_corpus(tmp_path, text * 2, documents="whole")).model.input == "embedding"
+
+
+def test_values_that_are_not_allowed_are_named(corpus):
+    with pytest.raises(ConfigError, match="hidden"):
+        plan(corpus, hidden=0, steps=1)
