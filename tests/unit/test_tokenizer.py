@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from rhapsode.config import CorpusConfig
-from rhapsode.errors import TokenizerError
+from rhapsode.errors import ConfigError, TokenizerError
 from rhapsode.text.tokenizer import tokenizer_from_json, train_tokenizer
+from rhapsode.text.tokenizers.word import split_words
+
+KINDS = ("char", "byte", "word", "bpe")
 
 
 def trained(kind: str, *texts: str, **options):
@@ -41,7 +44,7 @@ def test_byte_decoder_holds_a_character_back_until_it_is_whole():
     assert decoder.flush() == ""
 
 
-@pytest.mark.parametrize("kind", ["char", "byte"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_ids_are_int32(kind):
     tokenizer = trained(kind, "ab")
     assert tokenizer.encode("ab").dtype == np.int32
@@ -49,20 +52,20 @@ def test_ids_are_int32(kind):
     assert tokenizer.decode([]) == ""
 
 
-@pytest.mark.parametrize("kind", ["char", "byte"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_lower_case_is_applied_and_remembered(kind):
     tokenizer = tokenizer_from_json(trained(kind, "ABC ΟΔΟΣ", lowercase=True).to_json())
     assert tokenizer.decode(tokenizer.encode("aBC ΟΔΟΣ")) == "abc οδοσ"
 
 
-@pytest.mark.parametrize("kind", ["char", "byte"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_unpaired_surrogates_are_replacement_characters(kind):
     tokenizer = trained(kind, "a\ud800b\udfff")
     assert tokenizer.decode(tokenizer.encode("a\udc00b")) == "a\ufffdb"
     assert trained(kind, "😀").decode(trained(kind, "😀").encode("\ud83d\ude00")) == "😀"
 
 
-@pytest.mark.parametrize("kind", ["char", "byte"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("bad", [[-1], [10**6], [[1, 2]], [0.5], ["a"]])
 def test_ids_that_are_none_are_refused(kind, bad):
     with pytest.raises(TokenizerError):
@@ -70,7 +73,7 @@ def test_ids_that_are_none_are_refused(kind, bad):
 
 
 @pytest.mark.parametrize("bad", [-1, 10**6])
-@pytest.mark.parametrize("kind", ["char", "byte"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_single_ids_that_are_none_are_refused(kind, bad):
     tokenizer = trained(kind, "ab")
     with pytest.raises(TokenizerError):
@@ -79,9 +82,9 @@ def test_single_ids_that_are_none_are_refused(kind, bad):
         tokenizer.symbol(bad)
 
 
-@pytest.mark.parametrize("kind", ["char", "byte"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_json_gives_the_same_tokenizer(kind):
-    tokenizer = trained(kind, "Zoë 你好 👍🏽\0\r\n")
+    tokenizer = trained(kind, "Zoë 你好 👍🏽\0\r\n" * 3)
     again = tokenizer_from_json(json.loads(json.dumps(tokenizer.to_json())))
     assert again.to_json() == tokenizer.to_json()
     assert again.encode("Zoë 你好!").tolist() == tokenizer.encode("Zoë 你好!").tolist()
@@ -103,8 +106,90 @@ def test_json_gives_the_same_tokenizer(kind):
         ({"kind": "char", "lowercase": False, "characters": "ba"}, "order"),
         ({"kind": "char", "lowercase": False, "characters": "aa"}, "order"),
         ({"kind": "char", "lowercase": False, "characters": "a\ud800"}, "surrogate"),
+        ({"kind": "word", "lowercase": False, "words": "ab"}, "str"),
+        ({"kind": "word", "lowercase": False, "words": ["a", 1]}, "no text"),
+        ({"kind": "word", "lowercase": False, "words": ["a", ""]}, "empty"),
+        ({"kind": "word", "lowercase": False, "words": ["a", "b", "a"]}, "twice"),
+        ({"kind": "word", "lowercase": False, "words": ["a\ud800"]}, "surrogate"),
+        ({"kind": "word", "words": ["a"]}, "lowercase"),
+        ({"kind": "bpe", "lowercase": False}, "merges"),
+        ({"kind": "bpe", "lowercase": False, "merges": [[97, 98], [97]]}, "pair"),
+        ({"kind": "bpe", "lowercase": False, "merges": [[97, True]]}, "pair"),
+        ({"kind": "bpe", "lowercase": False, "merges": [[97, 256]]}, "below 256"),
+        ({"kind": "bpe", "lowercase": False, "merges": [[-1, 97]]}, "-1"),
+        ({"kind": "bpe", "lowercase": False, "merges": [[97, 98], [97, 98]]}, "twice"),
+        (
+            {"kind": "bpe", "lowercase": False, "merges": [[256 + i - 1 if i else 97] * 2 for i in range(40)]},
+            "128 bytes",
+        ),
     ],
 )
 def test_json_that_describes_none_is_refused(value, named):
     with pytest.raises(TokenizerError, match=named):
         tokenizer_from_json(value)
+
+
+ODD = [
+    "It's a well-known fact -- isn't it?  \"Yes,\" _she_ said...\r\n\n    def foo_bar(x):\n",
+    "你好，世界！ hello",
+    "السَّلامُ عَلَيْكُم می‌خواهم",
+    "👍🏽👩‍👩‍👧‍👦🇩🇪🇫🇷 1️⃣ ❤️❤️",
+    "\ufeffa\0b\rc\r\nd\n\re \u3000\x85\u2028f   ",
+    " lead",
+    "x" * 5000 + "." * 50 + " " * 50,
+]
+
+
+@pytest.mark.parametrize("text", ODD)
+@pytest.mark.parametrize("kind", KINDS)
+def test_odd_text_comes_back(kind, text):
+    tokenizer = trained(kind, text)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("It's a well-known fact -- no?", ["It's", " a", " well-known", " fact", " --", " no", "?"]),
+        ("_so_ foo_bar", ["_", "so", "_", " foo_bar"]),
+        ("a\r\n\n    b \n", ["a", "\r\n", "\n", "   ", " b", " ", "\n"]),
+        ("你好，世界", ["你", "好", "，", "世", "界"]),
+        ("السَّلامُ عَلَيْكُم", ["السَّلامُ", " عَلَيْكُم"]),
+        ("👍🏽👩‍👩‍👧‍👦 🇩🇪🇫🇷1️⃣❤️", ["👍🏽", "👩‍👩‍👧‍👦", " 🇩🇪", "🇫🇷", "1️⃣", "❤️"]),
+        ("Wait.... 3.14", ["Wait", "...", ".", " 3", ".", "14"]),
+    ],
+)
+def test_words_are_cut_like_this(text, pieces):
+    assert split_words(text) == pieces
+
+
+def test_word_keeps_the_most_frequent_and_orders_ties():
+    tokenizer = trained("word", "c b a", " b b", vocab_size=4)
+    assert tokenizer.words == [" b", " a"]
+    assert tokenizer.encode("c a").tolist() == [tokenizer.unknown, 1]
+    assert tokenizer.decode(tokenizer.encode("c a")) == "\ufffd a"
+    assert [tokenizer.symbol(i) for i in range(4)] == [" b", " a", "<boundary>", "<unknown>"]
+
+
+def test_bpe_merges_frequent_pairs():
+    tokenizer = trained("bpe", "abab " * 9, vocab_size=259)
+    assert tokenizer.vocab_size == 259
+    assert [tokenizer.symbol(i) for i in (256, 257, 258, 0xE4)] == ["ab", "abab", "<boundary>", "0xE4"]
+    assert tokenizer.encode("abab").tolist() == [257]
+
+
+def test_bpe_needs_room_for_the_bytes():
+    with pytest.raises(ConfigError, match="257"):
+        trained("bpe", "a", vocab_size=256)
+
+
+def test_bpe_merges_that_make_the_same_bytes_share_an_id():
+    value = {"kind": "bpe", "lowercase": False, "merges": [[97, 98], [98, 99], [256, 99], [97, 257], [258, 100]]}
+    tokenizer = tokenizer_from_json(value)
+    assert tokenizer.vocab_size == 256 + 4 + 1
+    assert tokenizer.decode(tokenizer.encode("abcd bc")) == "abcd bc"
+    assert tokenizer.symbol(259) == "abcd"
+
+
+def test_bpe_learns_from_a_very_long_word():
+    assert trained("bpe", "x" * 200_000, vocab_size=300).symbol(256) == "xx"

@@ -40,6 +40,8 @@ __all__ = ["Corpus", "Part", "is_corpus", "open_corpus", "prepare"]
 Note = Callable[[str], None]
 FEWEST_CHARS = 2
 """Characters that must be left to train on."""
+VOCABULARY_CHARS = 64 << 20
+"""A word or bpe vocabulary is learned from about so many characters, evenly spread pieces of a longer text."""
 
 
 @dataclass(frozen=True)
@@ -188,9 +190,13 @@ def _pieces(spool: Spool, config: CorpusConfig) -> Iterator[tuple[Segment, Itera
 
 
 def _training_text(spool: Spool, config: CorpusConfig) -> Iterator[str]:
+    """What the tokenizer is trained on: pieces of the training part, all of them for a char tokenizer."""
+    share = 1.0 if config.tokenizer == "char" else min(1.0, VOCABULARY_CHARS / spool.chars)
+    number = 0
     for segment, pieces in _pieces(spool, config):
         for piece in pieces:
-            if not segment.held_out:
+            number += not segment.held_out
+            if not segment.held_out and int(number * share) > int((number - 1) * share):
                 yield piece
 
 

@@ -15,12 +15,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from rhapsode.text.tokenizers.base import normalise
+from rhapsode.text.tokenizers.base import normalise, safe_cut
 
 BLOCK = 1 << 20
 """Bytes read at a time; the longest piece of text that is handled at once."""
-WINDOW = 4096
-"""Characters at the end of a piece that are searched for a place to cut."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +112,3 @@ class _Pieces:
 
     def _refill(self) -> None:
         self._text, self._at = self._text[self._at :] + self._decoder.decode(self._file.read(BLOCK)), 0
-
-
-def safe_cut(text: str) -> int:
-    """Where to cut a text that goes on, so that its halves encode to what the whole does: before the white space after
-    a word, the last there is. In a text that has none near its end, at its end."""
-    for i in range(len(text) - 1, max(0, len(text) - WINDOW), -1):
-        if text[i] in " \n" and not text[i - 1].isspace():
-            return i
-    return len(text)

@@ -12,22 +12,30 @@ from typing import Any
 from rhapsode.config import CorpusConfig
 from rhapsode.errors import TokenizerError
 from rhapsode.text.tokenizers.base import Decoder, Tokenizer
+from rhapsode.text.tokenizers.bpe import BpeTokenizer
 from rhapsode.text.tokenizers.byte import ByteTokenizer
 from rhapsode.text.tokenizers.char import CharTokenizer
+from rhapsode.text.tokenizers.word import WordTokenizer
 
 __all__ = ["Decoder", "Tokenizer", "tokenizer_from_json", "train_tokenizer"]
 
-_KINDS = {kind.kind: kind for kind in (CharTokenizer, ByteTokenizer)}
+_KINDS = {kind.kind: kind for kind in (CharTokenizer, ByteTokenizer, WordTokenizer, BpeTokenizer)}
 
 
 def train_tokenizer(config: CorpusConfig, texts: Iterable[str]) -> Tokenizer:
     """The tokenizer that `config` asks for, made from `texts`: pieces of the training text, each read once.
 
     A character or word that only occurs outside `texts` is unknown to it.
+
+    Raises:
+        ConfigError: `vocab_size` has no room for the bytes and the boundary (bpe).
     """
     if config.tokenizer == "byte":
         return ByteTokenizer(config.lowercase)
-    return CharTokenizer.train(texts, config.lowercase)
+    if config.tokenizer == "char":
+        return CharTokenizer.train(texts, config.lowercase)
+    kind = WordTokenizer if config.tokenizer == "word" else BpeTokenizer
+    return kind.train(texts, config.vocab_size, config.lowercase)
 
 
 def tokenizer_from_json(value: Any) -> Tokenizer:

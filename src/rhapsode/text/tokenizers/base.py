@@ -20,6 +20,8 @@ from rhapsode.errors import TokenizerError
 
 REPLACEMENT = "\ufffd"
 """What an unknown symbol, or bytes that are no character, look like in text."""
+WINDOW = 4096
+"""Characters at the end of a text that are searched for a place to cut."""
 
 
 class Decoder(Protocol):
@@ -119,6 +121,15 @@ def normalise(text: str, lowercase: bool) -> str:
     except UnicodeEncodeError:
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
+
+
+def safe_cut(text: str) -> int:
+    """Where to cut a text that goes on, so that its halves encode to what the whole does: before the white space after
+    a word, the last there is. In a text that has none near its end, at its end."""
+    for i in range(len(text) - 1, max(0, len(text) - WINDOW), -1):
+        if text[i] in " \n" and not text[i - 1].isspace():
+            return i
+    return len(text)
 
 
 def checked_id(id: int, vocab_size: int) -> int:
