@@ -3,10 +3,11 @@
     P_k(w | c) = max(a(c w) - D(a(c w)), 0) / a(c ·)  +  γ(c) P_k-1(w | c without its first symbol)
     γ(c)       = sum over w of D(a(c w)) / a(c ·)          P_0(w) = 1 / V
 
-a(g) is how often the longest grams g occur; for shorter ones it is the number of different symbols found before g
-(Kneser & Ney 1995, doi:10.1109/ICASSP.1995.479394), or how often g occurs where nothing can come before it, at the
-start of a document. Interpolated, with three discounts D(1), D(2), D(3 and more) for each length, estimated from how
-many grams have a = 1, 2, 3, 4: "modified Kneser-Ney" of Chen & Goodman (1999), doi:10.1006/csla.1999.0128.
+For a gram g of the greatest length, a(g) is how often it occurs; for a shorter one it is the number of different
+symbols found before it (Kneser & Ney 1995, doi:10.1109/ICASSP.1995.479394), plus how often it occurs where nothing can
+come before it, at the start of a document. Interpolated, with three discounts D(1), D(2), D(3 and more) for each
+length, estimated from how many grams have a = 1, 2, 3, 4: "modified Kneser-Ney" of Chen & Goodman (1999),
+doi:10.1006/csla.1999.0128. (One discount a length, n1 / (n1 + 2 n2), costs the 7-gram of tiny-shakespeare 0.05 nats.)
 Contexts do not reach across a document boundary; they begin with it.
 
 Grams are numbered exactly, without hashing: a gram of k symbols is the pair (number of its first k-1 symbols, last
@@ -23,9 +24,8 @@ import numpy as np
 
 DISCOUNTS = (0.5, 1.0, 1.5)
 """Used where a length has too few different grams to estimate them (a unigram of characters, a tiny text)."""
-
-
 UNSEEN = np.iinfo(np.int64).max
+"""A key that no gram has, behind all others."""
 
 
 class _Length(NamedTuple):
