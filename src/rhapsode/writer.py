@@ -53,12 +53,16 @@ class Writer:
 
     def allowed(self) -> np.ndarray:
         """Which symbols [V] may come next."""
-        rules = self.rules
-        mask = rules.text if self._missing else rules.text_or_end
-        for rule, state in zip(rules.allowed, self._states, strict=True):
+        mask = self._unbanned()
+        if self._missing and self.rules.stops:
+            mask = mask & self.rules.before_stop.mask(self._stop)
+        return mask
+
+    def _unbanned(self) -> np.ndarray:
+        """Which symbols [V] may come next if they are required."""
+        mask = self.rules.text if self._missing else self.rules.text_or_end
+        for rule, state in zip(self.rules.allowed, self._states, strict=True):
             mask = mask & rule.mask(state)
-        if self._missing and rules.stops:
-            mask = mask & rules.before_stop.mask(self._stop)
         return mask
 
     def choose(self) -> int | None:
@@ -67,14 +71,14 @@ class Writer:
         Raises:
             ModelFileError: the model's logits are not finite.
         """
-        settings, allowed = self.rules.settings, self.allowed()
         if not np.isfinite(self.position.logits).all():
             raise ModelFileError("the model predicts what is not a number: its weights are damaged")
+        if self._due() and self._unbanned()[self._following[0]]:
+            return self._following[0]
+        settings, allowed = self.rules.settings, self.allowed()
         if not allowed.any():
             self.ended = "dead end"
             return None
-        if self._due() and allowed[self._following[0]]:
-            return self._following[0]
         recent = self.position.recent[-settings.repetition_window :]
         x = penalise(self.position.logits.astype(np.float64), recent, settings.repetition_penalty)
         id = choose(np.where(allowed, x, -np.inf), settings, uniform(self.seed, self.count))
@@ -108,33 +112,36 @@ class Writer:
         self._states = tuple(
             rule.after(state, id) for rule, state in zip(self.rules.allowed, self._states, strict=True)
         )
-        self._tick_off(piece)
-        if self._reached_stop(piece):
+        if self._stops(piece):
             self.ended = "stop"
             return self._release(len(self._held), final=True)
+        self._tick_off(piece)
         if self.count == self.rules.settings.length:
             self.ended = "length"
             return self._release(len(self._held), final=False)
         return self._release(len(self._held) - self.rules.stop.depth[self._stop], final=False)
 
-    def _tick_off(self, piece: Piece) -> None:
-        """Note which required strings are complete with `piece`."""
-        if self._missing:
-            for byte in piece:
-                self._requirement = self.rules.requirement.step(self._requirement, byte)
-                found = self.rules.requirement.found[self._requirement]
-                self._missing = tuple(i for i in self._missing if i not in found)
-
-    def _reached_stop(self, piece: Piece) -> bool:
+    def _stops(self, piece: Piece) -> bool:
         """Add `piece` to what is held back; if a stop string ends in it, cut the text before that string."""
         stop = self.rules.stop
         for byte in piece:
             self._held += bytes([byte])
             self._stop = stop.step(self._stop, byte)
-            if stop.found[self._stop]:
+            if stop.found[self._stop] and not self._missing:
                 self._held = self._held[: -len(self.rules.stops[stop.found[self._stop][0]])]
                 return True
         return False
+
+    def _tick_off(self, piece: Piece) -> None:
+        """Note which required strings are complete with `piece`. Stop strings begin to count after the last one."""
+        if not self._missing:
+            return
+        for byte in piece:
+            self._requirement = self.rules.requirement.step(self._requirement, byte)
+            found = self.rules.requirement.found[self._requirement]
+            self._missing = tuple(i for i in self._missing if i not in found)
+        if not self._missing:
+            self._stop = 0
 
     def _release(self, size: int, final: bool) -> str:
         """The characters among the first `size` bytes held back; half a character stays, unless this is `final`."""
