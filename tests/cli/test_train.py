@@ -96,7 +96,7 @@ def test_an_interrupt_saves_says_where_and_resumes(place, number):
 
 def test_a_kill_without_warning_loses_nothing(place):
     """Law 6, with a real kill."""
-    words = ("train", "verses.txt", "--steps", 1500, *SMALL)
+    words = ("train", "verses.txt", "--steps", 600, *SMALL)
     process = begin(place, *words, "--out", "run")
     time.sleep(0.3)
     process.send_signal(signal.SIGKILL)
@@ -119,7 +119,7 @@ def test_a_kill_without_warning_loses_nothing(place):
         (["verses.txt", "--steps", "5", "--minutes", "1"], ["--steps", "minutes"]),
         (["verses.txt", "--hiden", "5"], ["--hiden", "--hidden"]),
         (["verses.txt", "--resume"], ["no run to resume"]),
-        (["verses.txt", "--tied"], ["--tied", "embedding"]),
+        (["verses.txt", "--tied", "--input", "one-hot", "--steps", "1"], ["--tied", "embedding"]),
         (["verses.txt", "--batches", "windows", "--length", "60000"], ["60000"]),
         ([], ["SOURCE"]),
     ],

@@ -27,8 +27,9 @@ from rhapsode.training.schedule import learning_rate
 from rhapsode.training.validation import held_out_loss
 
 REPORT_SECONDS, CHECKPOINT_SECONDS = 1.0, 30.0
-VALIDATION_SHARE = 0.05
-"""Validation may cost this part of the time; a forward pass is counted as half a training step."""
+VALIDATION_SHARE, VALIDATION_STEPS = 0.05, 100
+"""Validation may cost this part of the time, a forward pass counted as half a training step; and so many steps lie
+between two at least, since each may write a model file."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Loop:
         """Steps between validations so that they cost at most VALIDATION_SHARE; counted, not timed, so that the same
         run validates at the same steps."""
         a_step = self.batches.predictions / self.batches.steps_per_epoch
-        return max(1, math.ceil(0.5 / VALIDATION_SHARE * (len(self.corpus.held_out.tokens) - 1) / a_step))
+        passes = (len(self.corpus.held_out.tokens) - 1) / a_step
+        return max(VALIDATION_STEPS, math.ceil(0.5 / VALIDATION_SHARE * passes))
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from `checkpoint` instead of from the beginning."""
