@@ -22,7 +22,7 @@ from rhapsode.errors import CorpusError
 from rhapsode.modelfile import ModelFile
 from rhapsode.text.corpus import Part
 from rhapsode.text.store import token_type
-from rhapsode.text.tokenizer import Tokenizer
+from rhapsode.text.tokenizer import Decoder, Tokenizer
 from rhapsode.text.tokenizers.base import REPLACEMENT, normalise
 
 ROWS, PIECE = 64, 256
@@ -237,24 +237,26 @@ def score_all(
         found[index] = nats
         done += len(index)
         progress(done, int(sizes.sum()))
-    places = zip(texts, part.starts, sizes, strict=True)
-    return [_score(engine, text, part.tokens[s + 1 : s + n + 1], found[s : s + n]) for text, s, n in places]
+    decoder, places = engine.tokenizer.decoder(), zip(texts, part.starts, sizes, strict=True)
+    return [
+        _score(engine.tokenizer, decoder, text, part.tokens[s + 1 : s + n + 1], found[s : s + n])
+        for text, s, n in places
+    ]
 
 
-def _score(engine: Engine, text: str, tokens: np.ndarray, nats: np.ndarray) -> Score:
+def _score(tokenizer: Tokenizer, decoder: Decoder, text: str, tokens: np.ndarray, nats: np.ndarray) -> Score:
     """The score of `text` from the nats of its tokens."""
-    decoder = engine.tokenizer.decoder()
     pieces = [decoder.push(id) for id in tokens.tolist()]
     read, size = "".join(pieces), np.array([len(piece) for piece in pieces], np.int64)
-    if _shows(read, text, engine.tokenizer.lowercase):
+    if _shows(read, text, tokenizer.lowercase):
         read, ends = text, np.cumsum(size)
         pieces = [text[end - n : end] for end, n in zip(ends, size, strict=True)]
-    end = float(nats[tokens == engine.tokenizer.boundary].sum())
+    end = float(nats[tokens == tokenizer.boundary].sum())
     return Score(
         text=read,
         chars=len(text),
         bytes=len(normalise(text, lowercase=False).encode("utf-8")),
-        unknown=count_unknown(tokens, engine.tokenizer),
+        unknown=count_unknown(tokens, tokenizer),
         per_token=list(zip(pieces, nats.tolist(), strict=True)),
         per_char=_over_characters(nats, size),
         end=end,

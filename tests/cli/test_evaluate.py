@@ -94,6 +94,7 @@ def test_the_baseline_learns_from_the_training_part(prose, capsys):
 
 def test_the_baseline_needs_a_training_text(prose, capsys):
     assert "--baseline-text" in refusal(capsys, "evaluate", prose, "text.txt", "--baseline")
+    assert "name a FILE" in refusal(capsys, "evaluate", prose)
 
 
 def test_a_run_knows_its_training_text(tmp_path, monkeypatch, capsys):
@@ -106,6 +107,8 @@ def test_a_run_knows_its_training_text(tmp_path, monkeypatch, capsys):
     Path("other.txt").write_text(verses(30, seed=1), encoding="utf-8")
     found = run_json(capsys, "evaluate", "run", "other.txt", "--baseline")
     assert found["baseline"]["nats_per_token"] < found["nats_per_token"]
+    held_out = run_json(capsys, "evaluate", "run")
+    assert held_out["tokens"] == math.ceil(len(Path("text.txt").read_text()) / 10)
 
 
 def test_names_are_read_as_they_were_for_training(names, capsys):

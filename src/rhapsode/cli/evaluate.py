@@ -35,7 +35,11 @@ class Options(CommandOptions):
     """
 
     model: str = argument("a run folder or a model file", metavar="MODEL")
-    file: tuple[str, ...] = argument("files, folders, globs, - for stdin, or a prepared corpus", metavar="FILE...")
+    file: tuple[str, ...] = argument(
+        "files, folders, globs, - for stdin, or a prepared corpus; none: what the run of the model held out",
+        metavar="[FILE...]",
+        default=(),
+    )
     context: int | None = option(None, "start the state anew every N tokens", low=1)
     baseline: bool = option(False, "also measure an n-gram of the model's training text (interpolated Kneser-Ney)")
     order: int = option(7, "n of the n-gram", low=1, high=64)
@@ -50,7 +54,9 @@ def run(options: Options) -> int:
     from rhapsode.modelfile import ModelFile
 
     model = ModelFile.load(options.model)
-    corpus = _corpus(options.file, options.reading, model)
+    corpus = _corpus(options.file, model) if options.file else _corpus_of_run(options.model, model)
+    for name, value in options.reading.items() if corpus else ():
+        raise ConfigError(name, value, "not with a prepared corpus, which has its own")
     training = _training_part(options, model, corpus)
     part = corpus.held_out if corpus else _text_part(options.file, options.reading, model)
     result = evaluate(Engine(model), part, context=options.context, progress=Meter("evaluate"))
@@ -64,19 +70,16 @@ def run(options: Options) -> int:
     return 0
 
 
-def _corpus(names: Sequence[str], reading: dict[str, Any], model: ModelFile) -> Corpus | None:
+def _corpus(names: Sequence[str], model: ModelFile) -> Corpus | None:
     """The prepared corpus that is named, if one is.
 
     Raises:
         CorpusError: its tokens are not the model's.
-        ConfigError: it is to be read in a way of its own.
     """
     from rhapsode.text.corpus import is_corpus, open_corpus
 
     if len(names) != 1 or not is_corpus(names[0]):
         return None
-    for name, value in reading.items():
-        raise ConfigError(name, value, "not with a prepared corpus, which has its own")
     corpus = open_corpus(names[0])
     if corpus.tokenizer.to_json() != model.tokenizer.to_json():
         raise CorpusError(f"{names[0]}: prepared with another tokenizer than the model's; name the text itself")
@@ -100,32 +103,33 @@ def _training_part(options: Options, model: ModelFile, corpus: Corpus | None) ->
     """What the n-gram learns from; None where none is asked for.
 
     Raises:
-        RunError: it is not known what the model was trained on.
+        RunError: the text that the model was trained on is not at hand.
     """
     if options.baseline_text:
-        named = _corpus(options.baseline_text, {}, model)
+        named = _corpus(options.baseline_text, model)
         return named.train if named else _text_part(options.baseline_text, options.reading, model)
     if not options.baseline:
         return None
-    corpus = corpus or _corpus_of_run(Path(options.model), model)
-    if corpus is None:
-        raise RunError(f"{options.model}: its training text is not at hand; name it with --baseline-text FILE")
-    return corpus.train
+    return (corpus or _corpus_of_run(options.model, model)).train
 
 
-def _corpus_of_run(path: Path, model: ModelFile) -> Corpus | None:
-    """The corpus that the run of this model was trained on, if it is still there."""
-    from rhapsode.text.corpus import is_corpus
+def _corpus_of_run(name: str, model: ModelFile) -> Corpus:
+    """The corpus that the run of this model was trained on.
+
+    Raises:
+        RunError: it is not there any more, or the model is in no run folder.
+    """
     from rhapsode.training.run import DESCRIPTION, Description
 
-    folder = path if path.is_dir() else path.parent
-    if not (folder / DESCRIPTION).is_file():
-        return None
-    description = Description.load(folder)
-    if not is_corpus(description.corpus_path):
-        return None
-    corpus = _corpus([description.corpus_path], {}, model)
-    return corpus if corpus and corpus.digest == description.corpus_digest else None
+    folder = Path(name) if Path(name).is_dir() else Path(name).parent
+    if (folder / DESCRIPTION).is_file():
+        description = Description.load(folder)
+        corpus = _corpus([description.corpus_path], model)
+        if corpus and corpus.digest == description.corpus_digest:
+            return corpus
+    raise RunError(
+        f"{name}: the corpus it was trained on is not at hand; name a FILE, and --baseline-text for --baseline"
+    )
 
 
 def _count(training: Part, part: Part, order: int, model: ModelFile) -> Evaluation:
