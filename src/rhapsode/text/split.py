@@ -95,17 +95,22 @@ def _drawn(spool: Spool, draw: _Draw) -> Iterator[Segment]:
 def _draw(draws: np.ndarray, wanted: int) -> _Draw:
     """Hold out the documents with the smallest draws: `wanted` of them, or as near below as equal documents allow.
 
-    The range of draws is cut into bins of about `STRIDE` documents, so that only one bin is ever sorted.
+    The range of draws is cut into bins of about `STRIDE` documents, so that no more are looked at together.
     """
-    bins = max(1, len(draws) // STRIDE)
-    width = -(-(2**64) // bins)
-    below, left = 0, wanted
+    width = -(-(2**64) // max(1, len(draws) // STRIDE))
+    below, left, others = 0, wanted, list[int]()
     for start in range(0, 2**64, width):
         values = _within(draws, start, min(start + width, 2**64) - 1)
-        if len(values) > left:
-            return _chosen(below, values, left)
-        below, left = start + width, left - len(values)
-    raise AssertionError("fewer documents are wanted than there are")
+        if below == start and len(values) <= left:
+            below, left = start + width, left - len(values)
+        else:
+            chosen, left = _chosen(values, left)
+            others += chosen
+        if not left:
+            break
+    if left == wanted:
+        raise CorpusError("no documents can be held out: too many are equal; use split tail, or held_out 0")
+    return _Draw(below, np.array(others, np.uint64))
 
 
 def _within(draws: np.ndarray, low: int, high: int) -> np.ndarray:
@@ -117,16 +122,12 @@ def _within(draws: np.ndarray, low: int, high: int) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _chosen(below: int, values: np.ndarray, wanted: int) -> _Draw:
-    """The smallest of `values`, whole groups of equal ones, as many as come to `wanted` or nearest below."""
-    groups, sizes = np.unique(values, return_counts=True)
+def _chosen(values: np.ndarray, wanted: int) -> tuple[list[int], int]:
+    """The smallest of `values`, whole groups of equal ones, that come to at most `wanted`; and what is left of it."""
     chosen = []
+    groups, sizes = np.unique(values, return_counts=True)
     for group, size in zip(groups.tolist(), sizes.tolist(), strict=True):
         if size <= wanted:
             chosen.append(group)
             wanted -= size
-        if not wanted:
-            break
-    if not chosen and not below:
-        raise CorpusError("no documents can be held out: too many are equal; use split tail, or held_out 0")
-    return _Draw(below, np.array(chosen, np.uint64))
+    return chosen, wanted
