@@ -24,14 +24,18 @@ def byte_tokenizer() -> Tokenizer:
 
 
 def random_model(
-    tokenizer: Tokenizer | None = None, seed: int = 0, training: dict[str, Any] | None = None, **fields: Any
+    tokenizer: Tokenizer | None = None,
+    seed: int = 0,
+    training: dict[str, Any] | None = None,
+    scale: float = 0.5,
+    **fields: Any,
 ) -> ModelFile:
-    """A model with every weight drawn from N(0, 0.5²), norms and biases too, so that no part is neutral."""
+    """A model with every weight drawn from N(0, scale²), norms and biases too, so that no part is neutral."""
     tokenizer = char_tokenizer() if tokenizer is None else tokenizer
     named: dict[str, Any] = {"hidden": 16, **fields}
     config = ModelConfig(vocab_size=tokenizer.vocab_size, specials=tokenizer.specials, **named)
     rng = np.random.default_rng(seed)
-    parameters = {p.name: rng.normal(0, 0.5, p.shape).astype(np.float32) for p in parameter_spec(config)}
+    parameters = {p.name: rng.normal(0, scale, p.shape).astype(np.float32) for p in parameter_spec(config)}
     return ModelFile(config, tokenizer, parameters, training or {})
 
 

@@ -1,0 +1,235 @@
+"""Sessions and the model object: what they read and write, and what is said of wrong files and options."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import rhapsode
+from models import byte_tokenizer, char_tokenizer, random_model
+from rhapsode.errors import ConfigError, ModelFileError, OutputError, SessionError
+from rhapsode.model import Model
+from rhapsode.modelfile import ModelFile
+from rhapsode.nn.spec import parameter_spec
+from rhapsode.position import read
+from rhapsode.session import Session
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Model(random_model(hidden=24))
+
+
+@pytest.fixture(scope="module")
+def bytes_model():
+    return Model(random_model(byte_tokenizer(), hidden=24))
+
+
+def fixed_model(text: str, **training) -> Model:
+    """A model that writes `text` over and over, whatever it reads: it goes round in a ring of symbols, all different.
+
+    Hidden unit i says that symbol i was read last; the output layer then asks for the next one of the ring.
+    """
+    assert len(set(text)) == len(text)
+    tokenizer = char_tokenizer(text)
+    size = tokenizer.vocab_size
+    file = random_model(tokenizer, cell="rnn", hidden=size, training=training)
+    weights = {p.name: np.zeros(p.shape, np.float32) for p in parameter_spec(file.config)}
+    weights["layers.0.table"] = 10 * np.eye(size, dtype=np.float32)
+    ring = [*tokenizer.encode(text).tolist()]
+    for here, there in zip(ring, [*ring[1:], ring[0]], strict=True):
+        weights["output.weight"][there, here] = 20
+    weights["output.weight"][ring[0], tokenizer.boundary] = 20
+    return Model(ModelFile(file.config, tokenizer, weights, training))
+
+
+def test_generation_follows_the_model():
+    assert fixed_model("abcde").generate(length=12) == "abcdeabcdeab"
+    assert fixed_model("abcde").generate("c", length=4) == "deab"
+
+
+def test_stop_strings_end_the_text_before_them():
+    ring = fixed_model("abcde")
+    assert ring.generate(length=50, stop=["dea"]) == "abc"
+    assert ring.generate(length=50, stop="cd") == "ab"
+    assert ring.generate(length=50, stop=["bcdx", "e"]) == "abcd"
+    assert ring.generate(length=50, stop=["a"]) == ""
+    assert ring.generate(length=4, stop=["de"]) == "abcd"
+    written = ring.samples(length=50, stop=["dea"])[0]
+    assert (written.ended_by, written.symbols) == ("stop", 6)
+
+
+def test_what_may_begin_a_stop_string_is_held_back():
+    pieces = list(fixed_model("abcde").stream(length=9, stop=["cdx", "dec"]))
+    assert pieces == ["a", "b", "c", "dea", "b", "cd"]
+
+
+def test_a_required_string_comes_where_it_begins_likely_or_at_the_last_moment():
+    assert fixed_model("abcde").generate(length=8, require=["aa"]) == "aabcdeab"
+    assert fixed_model("abcde").generate(length=8, require=["dd"]) == "abcdeadd"
+    assert fixed_model("abc d").generate(length=8, require=["db", "cc"]) == "abc dbcc"
+    assert fixed_model("abcde").generate(length=9, require=["dd"], stop=["e"]) == "abcdd"
+    assert fixed_model("abcde").generate(length=5, require=["bcd"]) == "abcde"
+
+
+def test_bans_hold_across_the_prompt():
+    assert not fixed_model("abcde").generate("ab", length=3, ban=["abc"], greedy=True).startswith("c")
+
+
+def test_a_dead_end_ends_the_text():
+    written = fixed_model("abcde", start="\n").samples("", length=9, only="a", ban=["aaa"])[0]
+    assert (written.text, written.ended_by) == ("aa", "dead end")
+
+
+def test_specials_are_never_written(model):
+    """The boundary ends a document; a model of one long text has no ends."""
+    always = Model(ModelFile(model.config, model.tokenizer, dict(model.file.parameters), {"start": "\n"}))
+    always.file.parameters["output.bias"] = np.zeros_like(model.file.parameters["output.bias"])
+    always.file.parameters["output.bias"][-2:] = 100
+    assert len(always.generate(length=30)) == 30
+    always.file.training.clear()
+    assert [w.ended_by for w in always.samples(length=30)] == ["boundary"]
+    assert always.generate(length=30) == ""
+
+
+def test_without_a_prompt_one_long_text_begins_as_a_line(model):
+    lines = Model(ModelFile(model.config, model.tokenizer, model.file.parameters, {"start": "\n"}))
+    assert lines.generate(length=9, seed=0) == lines.generate("\n", length=9, seed=0)
+    assert model.generate(length=9, seed=0) != lines.generate(length=9, seed=0)
+
+
+def test_half_a_character_waits_for_its_other_half(bytes_model):
+    long_text = Model(
+        ModelFile(bytes_model.config, bytes_model.tokenizer, bytes_model.file.parameters, {"start": "\n"})
+    )
+    session = long_text.session("é")
+    assert session.generate(length=1, seed=0, only="☃") == ""
+    assert session.position.pending
+    twin = session.fork()
+    assert session.generate(length=2, seed=0, only="☃") == "☃"
+    twin.read("a")
+    assert not twin.position.pending
+
+
+def test_unknown_characters_of_a_prompt_are_read_and_told(model, bytes_model):
+    assert model.unknown("aéb☃é") == ["é", "☃"]
+    assert bytes_model.unknown("aéb☃é") == []
+    assert len(model.generate("é☃", length=5, seed=1, ban=["a"])) <= 5
+
+
+def test_reading_tells_surprisals_and_changes_what_follows(model):
+    session = model.session()
+    assert session.read("bad end").shape == (7,)
+    assert session.read("").shape == (0,)
+    assert (session.read("and") > 0).all()
+    assert session.generate(length=20, seed=1) == model.generate("bad endand", length=20, seed=1)
+
+
+def test_a_session_has_read_what_it_wrote(model):
+    session, other = model.session("bad"), model.session("bad")
+    other.read(session.generate(length=15, seed=2, require=["end"]))
+    ended = session.position.recent[-1] == model.tokenizer.boundary
+    if ended:
+        other.position = read(model.engine, other.position, session.position.recent[-1:])[1]
+    np.testing.assert_allclose(session.position.logits, other.position.logits, rtol=1e-4, atol=1e-4)
+    assert session.position.recent.tolist() == other.position.recent.tolist()
+
+
+def test_a_stream_that_is_left_leaves_the_session_after_what_was_written():
+    session = fixed_model("abcde").session()
+    stream = session.stream(length=50)
+    assert [next(stream), next(stream)] == ["a", "b"]
+    stream.close()
+    assert session.generate(length=3) == "cde"
+
+
+def test_a_fresh_seed_is_told_and_gives_the_text_again(model):
+    written = model.samples("a", length=30)[0]
+    assert model.generate("a", length=30, seed=written.seed) == written.text
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"length": -1},
+        {"temperature": "hot"},
+        {"top_q": 3},
+        {"stop": [""]},
+        {"ban": [3]},
+        {"only": ""},
+        {"require": ["é"]},
+        {"require": ["bad"], "ban": ["a"]},
+        {"require": ["bad"], "only": "ba"},
+        {"require": ["bad"], "length": 2},
+        {"require": ["bad"], "beams": 2},
+    ],
+)
+def test_wrong_options_are_named_before_anything_is_written(model, fields):
+    with pytest.raises(ConfigError) as error:
+        model.stream("a", **fields)
+    assert error.value.option in fields
+
+
+def test_weights_that_are_not_numbers_are_an_error(model):
+    broken = {name: np.full_like(array, np.nan) for name, array in model.file.parameters.items()}
+    with pytest.raises(ModelFileError, match="not a number"):
+        Model(ModelFile(model.config, model.tokenizer, broken)).generate(length=3)
+
+
+def test_saved_sessions(model, tmp_path):
+    session = model.session("bad")
+    session.save(tmp_path / "s")
+    assert model.load_session(tmp_path / "s").generate(length=9, seed=1) == session.generate(length=9, seed=1)
+    assert (tmp_path / "s").stat().st_size < 4000
+    with pytest.raises(OutputError):
+        session.save(tmp_path / "missing" / "s")
+
+
+def damaged(arrays=None, **head) -> bytes:
+    """A session file with other contents than it should have."""
+    from safetensors.numpy import save
+
+    return save(arrays or {}, metadata={"rhapsode_session": json.dumps(head)})
+
+
+def test_wrong_session_files_are_named(model, tmp_path):
+    path, other = tmp_path / "s", Model(random_model(hidden=24, seed=5))
+    model.session("bad").save(path)
+    whole = path.read_bytes()
+    digest = model.engine.digest
+    cases = {
+        "session of another model": None,
+        "not a whole safetensors file": whole[:-10],
+        "not a session": damaged() and damaged().replace(b"rhapsode_session", b"rhapsode_sessiom"),
+        "format 7 is not known": damaged(format=7),
+        "damaged: .*layers.0.h": damaged(format=1, model=digest, pending=""),
+        "damaged: .*pending": damaged(format=1, model=digest),
+        "damaged: non-hexadecimal": damaged(format=1, model=digest, pending="zz"),
+        "expected float32": damaged({"layers.0.h": np.zeros(3)}, format=1, model=digest, pending=""),
+    }
+    for message, data in cases.items():
+        if data is not None:
+            path.write_bytes(data)
+        with pytest.raises(SessionError, match=message):
+            (other if data is None else model).load_session(path)
+    with pytest.raises(SessionError, match="cannot be read"):
+        model.load_session(tmp_path / "none")
+    with pytest.raises(SessionError):
+        Session.load(model.engine, tmp_path)
+
+
+def test_public_names_exist():
+    for name in rhapsode.__all__:
+        if name not in ("train",):
+            assert getattr(rhapsode, name) is not None
+    with pytest.raises(AttributeError, match="no_such"):
+        _ = rhapsode.no_such
+
+
+def test_load_save_load(model, tmp_path):
+    model.save(tmp_path / "m.safetensors")
+    loaded = rhapsode.load(tmp_path / "m.safetensors")
+    assert loaded.generate("a", length=20, seed=1) == model.generate("a", length=20, seed=1)
+    assert loaded.score("bad").nats_total == pytest.approx(model.session().read("bad").sum(), rel=1e-5)
