@@ -97,6 +97,14 @@ def test_the_baseline_needs_a_training_text(prose, capsys):
     assert "name a FILE" in refusal(capsys, "evaluate", prose)
 
 
+def test_the_baseline_never_learns_from_another_corpus(prose, capsys):
+    """The n-gram of another training text would be no baseline for this model."""
+    Path("other.txt").write_text(verses(200, seed=5), encoding="utf-8")
+    prepare(["other.txt"], CorpusConfig(documents="whole"), Path("other"))
+    assert "--baseline-text" in refusal(capsys, "evaluate", prose, "other", "--baseline")
+    assert run_json(capsys, "evaluate", prose, "other", "--baseline-text", "other")["baseline"]
+
+
 def test_a_run_knows_its_training_text(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RHAPSODE_CACHE", str(tmp_path / "cache"))
@@ -124,6 +132,15 @@ def test_figures_for_people(prose, capsys):
     out = capsys.readouterr().out
     assert "7-gram" in out
     assert [line.split()[0] for line in out.splitlines()[3:]] == ["nats", "bits", "bits", "perplexity"]
+
+
+def test_long_work_tells_how_far_it_is(prose, capsys, monkeypatch):
+    monkeypatch.setattr("rhapsode.cli.measuring.SECONDS", 0.0)
+    assert main(["evaluate", prose, "text.txt", "--json"]) == 0
+    caught = capsys.readouterr()
+    json.loads(caught.out)
+    assert caught.err.startswith("evaluate: ")
+    assert "100 %" in caught.err.splitlines()[-1]
 
 
 def test_unknown_symbols_are_told_of(prose, capsys):
@@ -174,6 +191,11 @@ def test_a_corpus_of_other_symbols_is_refused(prose, capsys):
     prepare(["text.txt"], CorpusConfig(tokenizer="byte"), Path("bytes"))
     assert "another tokenizer" in refusal(capsys, "evaluate", prose, "bytes")
     assert "--documents" in refusal(capsys, "evaluate", prose, "corpus", "--documents", "lines")
+
+
+def test_a_corpus_without_a_held_out_part(prose, capsys):
+    prepare(["text.txt"], CorpusConfig(documents="whole", held_out=0.0), Path("all"))
+    assert "nothing was held out" in refusal(capsys, "evaluate", prose, "all")
 
 
 def test_bad_bytes_can_be_replaced(prose, capsys):

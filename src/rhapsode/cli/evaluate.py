@@ -58,7 +58,7 @@ def run(options: Options) -> int:
     for name, value in options.reading.items() if corpus else ():
         raise ConfigError(name, value, "not with a prepared corpus, which has its own")
     training = _training_part(options, model, corpus)
-    part = corpus.held_out if corpus else _text_part(options.file, options.reading, model)
+    part = _held_out(corpus) if corpus else _text_part(options.file, options.reading, model)
     result = evaluate(Engine(model), part, context=options.context, progress=Meter("evaluate"))
     counted = _count(training, part, options.order, model) if training else None
     note_unknown(result.unknown)
@@ -86,6 +86,12 @@ def _corpus(names: Sequence[str], model: ModelFile) -> Corpus | None:
     return corpus
 
 
+def _held_out(corpus: Corpus) -> Part:
+    if len(corpus.held_out.tokens) < 2:
+        raise CorpusError(f"{corpus.path}: nothing was held out; name the text to measure")
+    return corpus.held_out
+
+
 def _text_part(names: Sequence[str], reading: dict[str, Any], model: ModelFile) -> Part:
     """All of the text that is named, as tokens of the model."""
     from rhapsode.evaluate import part_of
@@ -110,7 +116,9 @@ def _training_part(options: Options, model: ModelFile, corpus: Corpus | None) ->
         return named.train if named else _text_part(options.baseline_text, options.reading, model)
     if not options.baseline:
         return None
-    return (corpus or _corpus_of_run(options.model, model)).train
+    trained = model.training.get("corpus")
+    same = corpus and isinstance(trained, dict) and corpus.digest == trained.get("digest")
+    return corpus.train if corpus and same else _corpus_of_run(options.model, model).train
 
 
 def _corpus_of_run(name: str, model: ModelFile) -> Corpus:
@@ -128,7 +136,7 @@ def _corpus_of_run(name: str, model: ModelFile) -> Corpus:
         if corpus and corpus.digest == description.corpus_digest:
             return corpus
     raise RunError(
-        f"{name}: the corpus it was trained on is not at hand; name a FILE, and --baseline-text for --baseline"
+        f"{name}: the corpus it was trained on is not at hand; name a FILE, and for --baseline the --baseline-text"
     )
 
 
