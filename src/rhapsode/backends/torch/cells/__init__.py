@@ -1,8 +1,7 @@
 """The recurrent cells in torch, one file each: the twins of `rhapsode.nn.cells`, with the backward pass written out.
 
-Sequences stand in columns here, as in the papers: a vector of a batch is [H, B], so that a step is W h and a gate is
-one block of memory (and the product is twice as fast on matrix units as h Wᵀ). The loop computes only what hangs on
-the step before; the gradient of W is one product over all time steps afterwards.
+The loop computes only what hangs on the step before; the gradient of W_hh is one product over all time steps at the
+end. That is about twice as fast as leaving the loop to autograd.
 """
 
 from collections.abc import Callable

