@@ -5,8 +5,9 @@
     stop      the text ends before the first of these; looked for in what is written alone
     require   in the text before it ends. One that the model writes by itself counts. Where the model, at the beginning
               of a word, draws the first symbol of a missing one, the rest of it follows. When only as many symbols are
-              left as the missing ones need, these are written, in the order given. Until none is missing, the text
-              does not end: stop strings are avoided, and do not count. A ban goes before a requirement.
+              left as the missing ones need, these are written, in the order given (one that the text has begun
+              goes first, and on). Until none is missing, the text does not end: stop strings are avoided and
+              do not count. A ban goes before a requirement.
 
 Where nothing may be written, the text ends (a dead end).
 """

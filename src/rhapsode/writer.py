@@ -86,11 +86,19 @@ class Writer:
         return id
 
     def _due(self) -> bool:
-        """Whether a required string is being written, or must be begun now."""
+        """Whether a required string is being written, or must be begun (or gone on with) now."""
         needed = [self.rules.required_ids[i] for i in self._missing]
         if not self._following and needed and self.rules.settings.length - self.count <= sum(map(len, needed)):
-            self._following = needed[0]
+            nearest = max(needed, key=self._overlap)
+            self._following = nearest[self._overlap(nearest) :]
         return bool(self._following)
+
+    def _overlap(self, ids: tuple[int, ...]) -> int:
+        """How many symbols of `ids`, not all, are written already at the end of the text."""
+        written = self.position.recent[-self.count :].tolist() if self.count else []
+        return next(
+            k for k in range(min(len(ids) - 1, len(written)), -1, -1) if tuple(written[-k:]) == ids[:k] or k == 0
+        )
 
     def _begun(self, id: int) -> tuple[int, ...]:
         """The required string that the symbol begins, if it does and stands where a word may begin."""

@@ -25,14 +25,14 @@ COMMANDS = {
     "info": "everything a model file tells about itself",
     "prepare": "turn text into a corpus of tokens on disk",
     "plan": "what train would do in a given time, and why",
-    "demo": "train a small model on text found on this computer, and write with it",
+    "demo": "train on text that is on this computer, and write with the model",
     "completion": "completion of commands and options for a shell",
 }
 """Each command, whose module has the same name, and its help."""
 
 EPILOG = """\
-MODEL is a run folder or a model file; SOURCE is a file, a folder, a glob, - or a
-prepared corpus. 'rhapsode COMMAND --help' shows a command's options.
+MODEL is a run folder or a model file; SOURCE is a file, a folder, a glob, - or
+a prepared corpus. 'rhapsode COMMAND --help' shows a command's options.
 """
 
 
