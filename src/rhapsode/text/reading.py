@@ -208,7 +208,9 @@ def new_decoder(encoding: str, errors: str) -> codecs.IncrementalDecoder:
         "".encode(encoding)
         return codecs.getincrementaldecoder(encoding)(errors)
     except (LookupError, ValueError):
-        raise ConfigError("encoding", encoding, "an encoding that Python knows, such as utf-8, cp1252, utf-16") from None
+        raise ConfigError(
+            "encoding", encoding, "an encoding that Python knows, such as utf-8, cp1252, utf-16"
+        ) from None
 
 
 def _suffix(path: Path) -> str:

@@ -21,6 +21,8 @@ from rhapsode.text.tokenizers.base import (
 )
 
 CODE_POINTS = sys.maxunicode + 1
+CHUNK = 1 << 16
+"""Characters encoded at a time, few enough for the cache."""
 
 
 class CharTokenizer:
@@ -34,7 +36,7 @@ class CharTokenizer:
         self.boundary = len(characters)
         self.unknown: int | None = len(characters) + 1
         self.vocab_size = len(characters) + 2
-        self._codes = np.array([*_codes(characters), 0, ord(REPLACEMENT)], np.uint32)
+        self._codes = np.array([*_codes(characters), 0, ord(REPLACEMENT)], "<u4")
         self._ids = np.full(CODE_POINTS, self.unknown, np.int32)
         self._ids[self._codes[: self.boundary]] = np.arange(self.boundary, dtype=np.int32)
 
@@ -59,11 +61,15 @@ class CharTokenizer:
         return {"kind": self.kind, "lowercase": self.lowercase, "characters": self.characters}
 
     def encode(self, text: str) -> np.ndarray:
-        return self._ids[_codes(normalise(text, self.lowercase))]
+        text = normalise(text, self.lowercase)
+        ids = np.empty(len(text), np.int32)
+        for at in range(0, len(text), CHUNK):
+            ids[at : at + CHUNK] = self._ids[_codes(text[at : at + CHUNK])]
+        return ids
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         ids = checked_ids(ids, self.vocab_size)
-        return self._codes[ids[ids != self.boundary]].astype("<u4").tobytes().decode("utf-32-le")
+        return self._codes[ids[ids != self.boundary]].tobytes().decode("utf-32-le")
 
     def decoder(self) -> PieceDecoder:
         return PieceDecoder([*self.characters, "", REPLACEMENT])

@@ -18,6 +18,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ class WordTokenizer:
 
     def encode(self, text: str) -> np.ndarray:
         pieces = split_words(normalise(text, self.lowercase))
-        return np.fromiter((self._ids.get(piece, self.unknown) for piece in pieces), np.int32, len(pieces))
+        return np.fromiter(map(self._ids.get, pieces, repeat(self.unknown)), np.int32, len(pieces))
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         return "".join([self._pieces[id] for id in checked_ids(ids, self.vocab_size).tolist()])
