@@ -71,46 +71,42 @@ class TorchLearner:
     def _backward(
         self, batch: Batch, state: State, update: Update, d_state: State | None = None
     ) -> tuple[Tensor, State]:
-        """The loss, and the final state; gradients are left in the weights (and in `state`, where it asks for them).
+        """The loss, and the final state; gradients are left in the weights, and in `state` where it asks for them.
 
-        The batch is cut along B into `accumulate` pieces, one after the other.
+        The batch is cut along B into `accumulate` pieces, computed one after the other.
         """
         inputs, targets = self._tensor(batch.inputs), self._tensor(batch.targets).long()
-        weights, reset = self._weights_of(batch), self._tensor(batch.reset)[:, None]
+        shares, reset = self._shares(batch), self._tensor(batch.reset)
         total, finals = torch.zeros((), device=self.device), []
         for rows in _cuts(len(reset), self.train.accumulate):
-            size = rows.stop - rows.start
-            start = _map(
-                lambda own, initial, rows=rows: torch.where(reset[rows], initial, own[rows]),
-                state,
-                model.initial_state(self.config, self._weights, size),
-            )
-            dropout = Dropout(
-                self.train.seed, update.number, len(reset), rows.start, size, self.config.dropout_mask == "step"
-            )
+            start, dropout = self._start(_rows(state, rows), reset[rows]), self._dropout(update, len(reset), rows)
             hidden, final = model.hidden(self.config, self._weights, inputs[:, rows], start, self.dtype, dropout)
-            value = loss.cross_entropy(
-                hidden.flatten(0, 1),
-                self._weights[output_weight(self.config)],
-                self._weights["output.bias"],
-                targets[:, rows].flatten(),
-                weights[:, rows].flatten(),
-                self.dtype,
-            )
+            value = self._loss(hidden, targets[:, rows], shares[:, rows])
             total += value.detach()
             if d_state is not None:
-                products = _map(lambda f, d, rows=rows: (f * d[rows]).sum(), final, d_state)
-                value = value + sum(v for layer in products.layers for v in layer)
+                value = value + _inner(final, _rows(d_state, rows))
             value.backward()
             finals.append(_map(Tensor.detach, final))
         return total, _map(lambda *pieces: torch.cat(pieces), *finals)
 
-    def _weights_of(self, batch: Batch) -> Tensor:
+    def _shares(self, batch: Batch) -> Tensor:
         """How much each prediction counts, [T, B]: their sum is 1."""
         weights = np.ones(batch.inputs.shape, np.float32) if batch.weights is None else batch.weights
         total = weights.sum(dtype=np.float64)
         assert total > 0, "a batch without a prediction that counts"
         return self._tensor((weights / total).astype(np.float32))
+
+    def _start(self, state: State, reset: Tensor) -> State:
+        initial = model.initial_state(self.config, self._weights, len(reset))
+        return _map(lambda carried, new: torch.where(reset[:, None], new, carried), state, initial)
+
+    def _dropout(self, update: Update, batch_size: int, rows: slice) -> Dropout:
+        each_step = self.config.dropout_mask == "step"
+        return Dropout(self.train.seed, update.number, batch_size, rows.start, rows.stop - rows.start, each_step)
+
+    def _loss(self, hidden: Tensor, targets: Tensor, shares: Tensor) -> Tensor:
+        weight, bias = self._weights[output_weight(self.config)], self._weights["output.bias"]
+        return loss.cross_entropy(hidden.flatten(0, 1), weight, bias, targets.flatten(), shares.flatten(), self.dtype)
 
     @torch.no_grad()
     def losses(
@@ -118,12 +114,8 @@ class TorchLearner:
     ) -> tuple[np.ndarray, State]:
         weights = self._chosen(averaged)
         hidden, state = model.hidden(self.config, weights, self._tensor(inputs), state, self.dtype)
-        values = loss.nats(
-            hidden.flatten(0, 1),
-            weights[output_weight(self.config)],
-            weights["output.bias"],
-            self._tensor(targets).long().flatten(),
-        )
+        weight, bias = weights[output_weight(self.config)], weights["output.bias"]
+        values = loss.nats(hidden.flatten(0, 1), weight, bias, self._tensor(targets).long().flatten())
         return values.view(inputs.shape).cpu().numpy(), state
 
     @torch.no_grad()
@@ -192,6 +184,17 @@ def _map(function: Callable[..., Any], *states: State) -> State:
     """The state of what `function` makes of the arrays of `states`."""
     together = zip(*(state.layers for state in states), strict=True)
     return State(tuple(type(layers[0])(*map(function, *layers)) for layers in together))
+
+
+def _rows(state: State, rows: slice) -> State:
+    """These sequences of a state."""
+    return _map(lambda array: array[rows], state)
+
+
+def _inner(one: State, other: State) -> Tensor:
+    """The sum of the products of their elements."""
+    products = _map(lambda a, b: (a * b).sum(), one, other)
+    return torch.stack([value for layer in products.layers for value in layer]).sum()
 
 
 def _cuts(rows: int, pieces: int) -> Iterator[slice]:
