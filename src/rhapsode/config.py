@@ -275,7 +275,7 @@ class SamplingConfig(Config):
     top_p: float = option(1.0, "keep the fewest symbols that together have this probability", above=0, high=1)
     min_p: float = option(0.0, "drop symbols less probable than this part of the most probable one", low=0, high=1)
     repetition_penalty: float = option(
-        1.0, "divides (multiplies, if negative) logits of symbols of the recent text", above=0
+        1.0, "divides (multiplies, if negative) logits of symbols of the recent text", low=0.01, high=100
     )
     repetition_window: int = option(64, "how many recent symbols the penalty looks at", low=1, high=4096)
     greedy: bool = option(False, "always take the most probable symbol")

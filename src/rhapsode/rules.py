@@ -31,8 +31,8 @@ class Rules:
         """`ends`: the model knows ends of documents, so that it may end a text by itself.
 
         Raises:
-            ConfigError: a required string cannot be written: it has characters that the model does not know or `only`
-                lacks, contains a banned string, or is too long for `length`.
+            ConfigError: the model knows none of the characters of `only`; or a required string cannot be written: it
+                has characters that the model does not know or `only` lacks, contains a banned string, or is too long.
         """
         self.settings, self.boundary = settings, tokenizer.boundary
         self.text = np.arange(tokenizer.vocab_size) < tokenizer.vocab_size - tokenizer.specials
@@ -56,6 +56,8 @@ class Rules:
     def _check(self, banned: Sequence[bytes], unknown: int | None) -> None:
         """Every required string can be written."""
         length, only = self.settings.length, self.settings.only
+        if only is not None and not (self.allowed[-1].mask(0) & self.text).any():
+            raise ConfigError("only", only, "at least one character that the model knows")
         for string, code, ids in zip(self.settings.require, self.required, self.required_ids, strict=True):
             if unknown in ids:
                 raise ConfigError("require", string, "strings of characters that the model knows")

@@ -41,7 +41,8 @@ def temperature(x: np.ndarray, t: float) -> np.ndarray:
 
     Ackley, Hinton & Sejnowski (1985), doi:10.1207/s15516709cog0901_7.
     """
-    return (x - x.max()) / t
+    with np.errstate(over="ignore"):
+        return (x - x.max()) / t
 
 
 def top_k(x: np.ndarray, k: int) -> np.ndarray:

@@ -28,11 +28,11 @@ def samplings(draw: st.DrawFn) -> dict:
     """Fields of a `SamplingConfig` of every kind, without a seed."""
     return {
         "length": draw(st.integers(0, 25)),
-        "temperature": draw(st.sampled_from([0.0, 0.3, 1.0, 1.7])),
+        "temperature": draw(st.sampled_from([0.0, 1e-320, 0.3, 1.0, 1.7, 1e300])),
         "top_k": draw(st.sampled_from([0, 1, 3, 1000])),
         "top_p": draw(st.sampled_from([0.1, 0.7, 1.0])),
         "min_p": draw(st.sampled_from([0.0, 0.2, 1.0])),
-        "repetition_penalty": draw(st.sampled_from([0.7, 1.0, 1.5])),
+        "repetition_penalty": draw(st.sampled_from([0.01, 1.0, 1.5, 100])),
         "repetition_window": draw(st.sampled_from([1, 5, 64])),
         "stop": draw(st.lists(st.text("abno", min_size=1, max_size=3), max_size=2)),
         "ban": draw(st.lists(st.text("adeno ", min_size=1, max_size=2), max_size=2)),

@@ -162,6 +162,7 @@ def test_a_fresh_seed_is_told_and_gives_the_text_again(model):
         {"stop": [""]},
         {"ban": [3]},
         {"only": ""},
+        {"only": "é☃"},
         {"require": ["é"]},
         {"require": ["bad"], "ban": ["a"]},
         {"require": ["bad"], "only": "ba"},
