@@ -25,11 +25,11 @@ import numpy as np
 
 from rhapsode.config import ModelConfig
 from rhapsode.errors import ConfigError, ModelFileError, TokenizerError
-from rhapsode.files import atomic
 from rhapsode.nn.spec import Parameters, parameter_spec
+from rhapsode.tensorfile import TensorFile, write
 from rhapsode.text.tokenizer import Tokenizer, tokenizer_from_json
 
-FORMAT = 1
+FORMAT, ENTRY = 1, "rhapsode"
 BEST, LAST = "best.safetensors", "last.safetensors"
 """Names of the model files in a run folder."""
 
@@ -49,17 +49,13 @@ class ModelFile:
         Raises:
             OutputError: it cannot be written.
         """
-        from safetensors.numpy import save
-
         head = {
             "format": FORMAT,
             "config": self.config.to_json(),
             "tokenizer": self.tokenizer.to_json(),
             "training": self.training,
         }
-        data = save(self.parameters, metadata={"rhapsode": json.dumps(head, ensure_ascii=False)})
-        with atomic(path) as file:
-            file.write(data)
+        write(path, ENTRY, head, self.parameters)
 
     @classmethod
     def load(cls, path: str | Path) -> ModelFile:
@@ -69,7 +65,8 @@ class ModelFile:
             ModelFileError: there is none, or it is damaged or of another kind; says what was found and expected.
         """
         path = find(path)
-        head, tensors = _open(path)
+        file = TensorFile(path, ENTRY, "a model", ModelFileError)
+        head = file.head
         if head.get("format") != FORMAT:
             raise ModelFileError(f"{path}: format {head.get('format')!r} is not known; this version reads {FORMAT}")
         try:
@@ -82,7 +79,7 @@ class ModelFile:
                 f"{path}: the tokenizer has {tokenizer.vocab_size} symbols, the configuration {config.vocab_size}"
             )
         training = head.get("training")
-        return cls(config, tokenizer, _checked(path, config, tensors), training if isinstance(training, dict) else {})
+        return cls(config, tokenizer, _parameters(file, config), training if isinstance(training, dict) else {})
 
     def digest(self) -> str:
         """A hash of everything that decides the model's predictions; ties a saved session to its model."""
@@ -105,36 +102,9 @@ def find(path: str | Path) -> Path:
     return path
 
 
-def _open(path: Path) -> tuple[dict[str, Any], Any]:
-    """The file's JSON head and its open tensors."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        tensors = safe_open(path, framework="numpy")
-        metadata = tensors.metadata() or {}
-        head = json.loads(metadata.get("rhapsode", "null"))
-    except SafetensorError as error:
-        raise ModelFileError(f"{path}: not a whole safetensors file: {error}") from None
-    except OSError as error:
-        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path}: its description is damaged: {error}") from None
-    if not isinstance(head, dict):
-        raise ModelFileError(f"{path}: a safetensors file, but not a model of rhapsode")
-    return head, tensors
-
-
-def _checked(path: Path, config: ModelConfig, tensors: Any) -> Parameters:
+def _parameters(file: TensorFile, config: ModelConfig) -> Parameters:
     """The tensors, if they are those that the configuration asks for."""
-    spec = {p.name: p for p in parameter_spec(config)}
-    found = set(tensors.keys())
-    for name in spec.keys() - found:
-        raise ModelFileError(f"{path}: tensor {name} is missing")
-    for name in found - spec.keys():
-        raise ModelFileError(f"{path}: tensor {name} is none of this configuration's")
-    for name, parameter in spec.items():
-        piece = tensors.get_slice(name)
-        shape, dtype = tuple(piece.get_shape()), piece.get_dtype()
-        if shape != parameter.shape or dtype != "F32":
-            raise ModelFileError(f"{path}: tensor {name} is {dtype} {shape}, expected F32 {parameter.shape}")
-    return {name: tensors.get_tensor(name) for name in spec}
+    spec = parameter_spec(config)
+    for name in file.names - {p.name for p in spec}:
+        raise ModelFileError(f"{file.path}: tensor {name} is none of this configuration's")
+    return {p.name: file.tensor(p.name, p.shape) for p in spec}

@@ -7,7 +7,6 @@ and one metadata entry, ``rhapsode_session``, a JSON object with ``format`` (1),
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,16 @@ import numpy as np
 from rhapsode.config import SamplingConfig
 from rhapsode.engine import Engine
 from rhapsode.errors import SessionError
-from rhapsode.files import atomic
 from rhapsode.generate import Written, beam_search, fresh_seed, samples, write
 from rhapsode.nn.cells import CELLS
 from rhapsode.nn.spec import State
 from rhapsode.position import RECENT, Position, beginning, read
 from rhapsode.rules import Rules
+from rhapsode.tensorfile import TensorFile
+from rhapsode.tensorfile import write as write_file
 from rhapsode.writer import Writer
 
-FORMAT = 1
+FORMAT, ENTRY = 1, "rhapsode_session"
 
 
 class Session:
@@ -90,14 +90,9 @@ class Session:
         Raises:
             OutputError: it cannot be written.
         """
-        from safetensors.numpy import save
-
         p = self.position
         head = {"format": FORMAT, "model": self.engine.digest, "pending": p.pending.hex()}
-        arrays = _state_arrays(p.state) | {"logits": p.logits, "recent": p.recent}
-        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        with atomic(path) as file:
-            file.write(save(contiguous, metadata={"rhapsode_session": json.dumps(head)}))
+        write_file(path, ENTRY, head, _state_arrays(p.state) | {"logits": p.logits, "recent": p.recent})
 
     @classmethod
     def load(cls, engine: Engine, path: str | Path) -> Session:
@@ -106,17 +101,12 @@ class Session:
         Raises:
             SessionError: the file is missing, no session, damaged, or of another model.
         """
-        head, arrays = _read_file(Path(path))
-        if head.get("format") != FORMAT:
-            raise SessionError(f"{path}: format {head.get('format')!r} is not known; this version reads {FORMAT}")
-        if head.get("model") != engine.digest:
+        file = TensorFile(path, ENTRY, "a session", SessionError)
+        if file.head.get("format") != FORMAT:
+            raise SessionError(f"{path}: format {file.head.get('format')!r} is not known; this version reads {FORMAT}")
+        if file.head.get("model") != engine.digest:
             raise SessionError(f"{path}: a session of another model")
-        try:
-            pending = bytes.fromhex(head["pending"])
-            position = _position(engine, arrays, pending)
-        except (KeyError, TypeError, ValueError) as error:
-            raise SessionError(f"{path}: damaged: {error}") from None
-        return cls(engine, position)
+        return cls(engine, _position(engine, file))
 
 
 def _state_arrays(state: State) -> dict[str, np.ndarray]:
@@ -128,40 +118,24 @@ def _state_arrays(state: State) -> dict[str, np.ndarray]:
     }
 
 
-def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The head and the arrays of a session file."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            head = json.loads((file.metadata() or {}).get("rhapsode_session", "null"))
-            arrays = {name: file.get_tensor(name) for name in file.keys()} if isinstance(head, dict) else {}  # noqa: SIM118
-    except SafetensorError as error:
-        raise SessionError(f"{path}: not a whole safetensors file: {error}") from None
-    except OSError as error:
-        raise SessionError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise SessionError(f"{path}: its description is damaged: {error}") from None
-    if not isinstance(head, dict):
-        raise SessionError(f"{path}: a safetensors file, but not a session of rhapsode")
-    return head, arrays
-
-
-def _position(engine: Engine, arrays: dict[str, np.ndarray], pending: bytes) -> Position:
-    """The position that the arrays describe. Raises ValueError or KeyError if they do not fit the model."""
+def _position(engine: Engine, file: TensorFile) -> Position:
+    """The position that the file holds, if it is one of the model."""
     V, H, kind = engine.config.vocab_size, engine.config.hidden, CELLS[engine.config.cell].state
+
+    def finite(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        if not np.isfinite(array := file.tensor(name, shape)).all():
+            raise SessionError(f"{file.path}: tensor {name} holds what is not a number")
+        return array
+
     layers = [
-        kind(*(_checked(arrays, f"layers.{number}.{field}", (1, H), np.float32) for field in kind._fields))
+        kind(*(finite(f"layers.{number}.{field}", (1, H)) for field in kind._fields))
         for number in range(engine.config.layers)
     ]
-    recent = _checked(arrays, "recent", (len(arrays["recent"]),), np.int32)
+    recent = file.tensor("recent", (None,), "I32")
     if len(recent) > RECENT or (len(recent) and not 0 <= recent.min() <= recent.max() < V):
-        raise ValueError("recent symbols that the model does not have")
-    return Position(State(tuple(layers)), _checked(arrays, "logits", (V,), np.float32), recent, pending)
-
-
-def _checked(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    array = arrays[name]
-    if array.shape != shape or array.dtype != dtype:
-        raise ValueError(f"array {name} is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}")
-    return array
+        raise SessionError(f"{file.path}: its recent symbols are none of the model's")
+    try:
+        pending = bytes.fromhex(file.head["pending"])
+    except (KeyError, TypeError, ValueError):
+        raise SessionError(f"{file.path}: pending is {file.head.get('pending')!r}, expected hexadecimal") from None
+    return Position(State(tuple(layers)), finite("logits", (V,)), recent, pending)

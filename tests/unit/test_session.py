@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import rhapsode
 from models import byte_tokenizer, char_tokenizer, random_model
@@ -198,6 +201,14 @@ def damaged(arrays=None, **head) -> bytes:
     return save(arrays or {}, metadata={"rhapsode_session": json.dumps(head)})
 
 
+def saved(model, pending="", **arrays) -> bytes:
+    """A session file of the model, with these arrays in place of its own."""
+    H, V = model.config.hidden, model.config.vocab_size
+    state = {name: np.zeros((1, H), np.float32) for name in ("layers.0.h", "layers.0.c")}
+    whole = state | {"logits": np.zeros(V, np.float32), "recent": np.zeros(3, np.int32)} | arrays
+    return damaged(whole, format=1, model=model.engine.digest, pending=pending)
+
+
 def test_wrong_session_files_are_named(model, tmp_path):
     path, other = tmp_path / "s", Model(random_model(hidden=24, seed=5))
     model.session("bad").save(path)
@@ -208,20 +219,38 @@ def test_wrong_session_files_are_named(model, tmp_path):
         "not a whole safetensors file": whole[:-10],
         "not a session": damaged() and damaged().replace(b"rhapsode_session", b"rhapsode_sessiom"),
         "format 7 is not known": damaged(format=7),
-        "damaged: .*layers.0.h": damaged(format=1, model=digest, pending=""),
-        "damaged: .*pending": damaged(format=1, model=digest),
-        "damaged: non-hexadecimal": damaged(format=1, model=digest, pending="zz"),
-        "expected float32": damaged({"layers.0.h": np.zeros(3)}, format=1, model=digest, pending=""),
+        "tensor layers.0.h is missing": damaged(format=1, model=digest, pending=""),
+        "pending is None, expected hexadecimal": saved(model, pending=None),
+        "pending is 'zz', expected hexadecimal": saved(model, pending="zz"),
+        "is F64 .3,., expected F32 .1, 24.": damaged({"layers.0.h": np.zeros(3)}, format=1, model=digest, pending=""),
+        "tensor logits holds what is not a number": saved(model, logits=np.full(15, np.nan, np.float32)),
+        "recent symbols are none": saved(model, recent=np.array([99], np.int32)),
+        "recent is I32 .1, 2., expected I32 .'any',.": saved(model, recent=np.array([[1, 2]], np.int32)),
     }
     for message, data in cases.items():
         if data is not None:
             path.write_bytes(data)
         with pytest.raises(SessionError, match=message):
             (other if data is None else model).load_session(path)
+    path.write_bytes(saved(model))
+    assert model.load_session(path).generate(length=3) is not None
     with pytest.raises(SessionError, match="cannot be read"):
         model.load_session(tmp_path / "none")
     with pytest.raises(SessionError):
         Session.load(model.engine, tmp_path)
+
+
+@given(st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_session_file_with_any_bytes_changed_is_refused_or_works(model, tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("s") / "s"
+    model.session("bad").save(path)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(0, len(content))) or None])
+    with contextlib.suppress(SessionError):
+        model.load_session(path).generate(length=2)
 
 
 def test_public_names_exist():

@@ -1,0 +1,68 @@
+"""Arrays and a JSON head in one safetensors file (https://github.com/huggingface/safetensors): nothing in it can run.
+
+The head is one metadata entry. Models and sessions are such files; each names its entry and its own error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rhapsode.errors import RhapsodeError
+from rhapsode.files import atomic
+
+
+class TensorFile:
+    """A file that is open for reading: its head, and its tensors, each read and checked when asked for.
+
+    Raises `error`, naming the file, for whatever is wrong with it.
+    """
+
+    def __init__(self, path: str | Path, entry: str, what: str, error: type[RhapsodeError]):
+        """Open `path`, which should be `what` ("a model"), with its head in the metadata entry `entry`."""
+        from safetensors import SafetensorError, safe_open
+
+        self.path, self._error = path, error
+        try:
+            self._file = safe_open(path, framework="numpy")
+            head = json.loads((self._file.metadata() or {}).get(entry, "null"))
+        except SafetensorError as reason:
+            raise error(f"{path}: not a whole safetensors file: {reason}") from None
+        except OSError as reason:
+            raise error(f"{path}: cannot be read: {reason.strerror or reason}") from None
+        except (ValueError, RecursionError) as reason:
+            raise error(f"{path}: its description is damaged: {reason}") from None
+        if not isinstance(head, dict):
+            raise error(f"{path}: a safetensors file, but not {what} of rhapsode")
+        self.head: dict[str, Any] = head
+        self.names = frozenset(self._file.keys())
+
+    def tensor(self, name: str, shape: tuple[int | None, ...], dtype: str = "F32") -> np.ndarray:
+        """The tensor `name`, if it is of this type and shape (None: any size). Nothing is allocated before."""
+        if name not in self.names:
+            raise self._error(f"{self.path}: tensor {name} is missing")
+        piece = self._file.get_slice(name)
+        found, kind = tuple(piece.get_shape()), piece.get_dtype()
+        fits = len(found) == len(shape) and all(b in (None, a) for a, b in zip(found, shape, strict=True))
+        if not fits or kind != dtype:
+            expected = tuple("any" if n is None else n for n in shape)
+            raise self._error(f"{self.path}: tensor {name} is {kind} {found}, expected {dtype} {expected}")
+        return self._file.get_tensor(name)
+
+
+def write(path: str | Path, entry: str, head: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
+    """Write the file, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    from safetensors.numpy import save
+
+    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    data = save(contiguous, metadata={entry: json.dumps(head, ensure_ascii=False)})
+    with atomic(path) as file:
+        file.write(data)
