@@ -8,7 +8,9 @@ import hashlib
 import io
 import json
 import lzma
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -72,6 +74,16 @@ def test_a_file_named_twice_is_read_once(tmp_path):
 def test_standard_input(tmp_path):
     names, texts, _ = found(tmp_path, "-", stdin=io.BytesIO("Zoë\n".encode()))
     assert (names, texts) == (["<stdin>"], ["Zoë\n"])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_read_once(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(write, pipe, "through a pipe")
+        names, texts, _ = found(tmp_path, pipe)
+    assert (names, texts) == (["pipe"], ["through a pipe"])
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,8 @@ __all__ = ["Corpus", "Part", "is_corpus", "open_corpus", "prepare"]
 Note = Callable[[str], None]
 FEWEST_CHARS = 2
 """Characters that must be left to train on."""
+LARGE = 100_000_000
+"""Bytes of files that take so long to prepare that it is said."""
 VOCABULARY_CHARS = 64 << 20
 """A word or bpe vocabulary is learned from about so many characters, evenly spread pieces of a longer text."""
 
@@ -111,17 +113,18 @@ def prepare(
 
 
 def _prepare(sources: Sequence[str], config: CorpusConfig, target: Path | None, note: Note, work: Path) -> Corpus:
-    copies, built = work / "streams", work / "corpus"
+    copies = work / "streams"
     copies.mkdir()
-    built.mkdir()
     found, notes = find_sources(sources, config, copies)
     prints = [fingerprint(source) for source in found]
     key = corpus_key(FORMAT, prints, config)
     target = target or cache_folder() / key
     corpus = _existing(target, key, note)
     if corpus is None:
-        _build(found, config, key, prints, notes, work, built)
-        _install(built, target, key, work)
+        size = sum(p["size"] for p in prints)
+        if size >= LARGE:
+            note(f"preparing {size / 1e6:,.0f} MB of text")
+        _install(_build(found, config, key, prints, notes, work), target, key, work)
         corpus = _existing(target, key, note)
     if corpus is None:
         raise OutputError(f"{target}: another program has just changed it")
@@ -147,9 +150,10 @@ def _build(
     prints: list[dict[str, Any]],
     notes: list[str],
     work: Path,
-    built: Path,
-) -> None:
-    """Make the corpus in `built`."""
+) -> Path:
+    """Make the corpus in a folder in `work`."""
+    built = work / "corpus"
+    built.mkdir()
     mode = resolve(sources, config)
     readers = [Reader(source.path, source.name, config) for source in sources]
     spool = write_spool(work, documents(readers, mode), config.lowercase, config.split_seed)
@@ -162,6 +166,7 @@ def _build(
     listed = [p | {"sha256": reader.sha256.hexdigest()} for p, reader in zip(prints, readers, strict=True)]
     notes = notes + [text for reader in readers for text in _notes(reader)]
     Manifest(config, mode, tokenizer, key, listed, notes, parts, sha256).save(built)
+    return built
 
 
 def _notes(reader: Reader) -> Iterator[str]:

@@ -75,7 +75,9 @@ class CharTokenizer:
         return PieceDecoder([*self.characters, "", REPLACEMENT])
 
     def symbol(self, id: int) -> str:
-        return [*map(shown, self.characters), "<boundary>", "<unknown>"][checked_id(id, self.vocab_size)]
+        if checked_id(id, self.vocab_size) < self.boundary:
+            return shown(self.characters[id])
+        return "<boundary>" if id == self.boundary else "<unknown>"
 
 
 def _codes(text: str) -> np.ndarray:
