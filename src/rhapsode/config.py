@@ -80,7 +80,7 @@ class Config:
 
 
 @lru_cache
-def _hints(cls: type) -> dict[str, Any]:
+def _hints(cls: Any) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 

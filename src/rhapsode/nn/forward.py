@@ -40,6 +40,7 @@ def hidden(
         output, after = cell.scan(gates, before, own, config.nonlinearity)
         layers.append(after)
         vector = vector + output if vector is not None and is_residual(config, layer) else output
+    assert vector is not None, "a model has at least one layer"
     return normalise(config.norm, vector, parameters, "norm."), State(tuple(layers))
 
 

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from rhapsode.nn.cells.base import HiddenState, sigmoid
+from rhapsode.nn.cells.base import Cell, HiddenState, LayerState, sigmoid
 
 
-class GRU:
+class GRU(Cell):
     """Three gates and a bias inside the candidate; the state is h."""
 
     gates = 3
-    state = HiddenState
-    recurrent_bias = ("bias_hn",)
+    state: type[LayerState] = HiddenState
+    recurrent_bias: tuple[str, ...] = ("bias_hn",)
 
     def scan(self, gates, state, parameters, nonlinearity="tanh"):
         weight, bias_hn = parameters["weight_hh"].T, parameters["bias_hn"]

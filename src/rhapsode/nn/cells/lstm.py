@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from rhapsode.nn.cells.base import HiddenAndCell, sigmoid
+from rhapsode.nn.cells.base import Cell, HiddenAndCell, LayerState, sigmoid
 
 
-class LSTM:
+class LSTM(Cell):
     """Four gates; the state is h and the memory c."""
 
     gates = 4
-    state = HiddenAndCell
-    recurrent_bias = ()
+    state: type[LayerState] = HiddenAndCell
+    recurrent_bias: tuple[str, ...] = ()
 
     def scan(self, gates, state, parameters, nonlinearity="tanh"):
         weight = parameters["weight_hh"].T

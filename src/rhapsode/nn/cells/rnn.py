@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from rhapsode.nn.cells.base import HiddenState
+from rhapsode.nn.cells.base import Cell, HiddenState, LayerState
 
 
-class RNN:
+class RNN(Cell):
     """One gate; the state is h."""
 
     gates = 1
-    state = HiddenState
-    recurrent_bias = ()
+    state: type[LayerState] = HiddenState
+    recurrent_bias: tuple[str, ...] = ()
 
     def scan(self, gates, state, parameters, nonlinearity="tanh"):
         weight = parameters["weight_hh"].T

@@ -1,7 +1,7 @@
 """The recurrent cells in torch, one file each: the twins of `rhapsode.nn.cells`, with the backward pass written out.
 
 The loop computes only what hangs on the step before; the gradient of W_hh is one product over all time steps at the
-end. That is about twice as fast as leaving the loop to autograd.
+end.
 """
 
 from collections.abc import Callable
