@@ -45,7 +45,7 @@ class Config:
     """Shared behaviour of the configuration classes: checking, and JSON in and out."""
 
     def __post_init__(self) -> None:
-        hints = _hints(type(self))
+        hints = _hints(typing.cast(Any, type(self)))
         for field in dataclasses.fields(typing.cast(Any, self)):
             value = checked(field, hints[field.name], getattr(self, field.name))
             object.__setattr__(self, field.name, value)
@@ -223,7 +223,7 @@ class TrainConfig(Config):
     )
     batch_size: int = option(32, "B, sequences side by side", low=1, high=65_536, planned=True)
     length: int = option(
-        64, "T, symbols a step sees of each sequence; the longest piece of a document", low=1, high=65_536
+        64, "T, symbols a step sees of each sequence; the longest piece of a document", low=1, high=65_536, planned=True
     )
     stride: int = option(1, "distance between the starts of windows", low=1)
     targets: Literal["all", "last"] = option("all", "windows: predict at all positions, or only after the last")

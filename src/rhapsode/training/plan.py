@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rhapsode.config import ModelConfig, TrainConfig
-from rhapsode.text.batches import make_batches
+from rhapsode.text.batches import Batches, make_batches
 from rhapsode.text.corpus import Corpus
 
 DEFAULT_MINUTES = 1.0
@@ -51,11 +51,11 @@ def make_plan(
     chooser.model |= {"vocab_size": corpus.tokenizer.vocab_size, "specials": corpus.tokenizer.specials}
     _choose_budget(chooser)
     _choose_batches(chooser, corpus)
-    make_batches(corpus.train, TrainConfig(**chooser.train))  # too little text is said before anything is measured
+    batches = make_batches(corpus.train, TrainConfig(**chooser.train))
     _choose_input(chooser, corpus)
-    tokens = _expected_tokens(chooser, corpus, speed)
+    tokens = _expected_tokens(chooser, batches, speed)
     _choose_size(chooser, tokens)
-    _choose_dropout(chooser, tokens / len(corpus.train.tokens))
+    _choose_dropout(chooser, tokens / batches.predictions)
     return Plan(ModelConfig(**chooser.model), TrainConfig(**chooser.train), tuple(chooser.reasons))
 
 
@@ -85,6 +85,7 @@ def _choose_batches(c: _Chooser, corpus: Corpus) -> None:
         c.choose(c.train, "batches", "documents", f"{documents:,} documents of {size:.0f} symbols on average")
     if c.train.get("batches") == "documents":
         c.choose(c.train, "batch_size", 128, "documents are short")
+        c.choose(c.train, "length", 256, "most documents are whole then")
 
 
 def _choose_size(c: _Chooser, tokens: float) -> None:
@@ -117,12 +118,12 @@ def _choose_dropout(c: _Chooser, epochs: float) -> None:
         c.choose(c.model, "dropconnect", p, "likewise, on the recurrent weights")
 
 
-def _expected_tokens(c: _Chooser, corpus: Corpus, speed: Speed) -> float:
+def _expected_tokens(c: _Chooser, batches: Batches, speed: Speed) -> float:
     """How many symbols the budget lets the usual network read."""
     train = TrainConfig(**c.train)
     if train.epochs is not None:
-        return train.epochs * len(corpus.train.tokens)
+        return train.epochs * batches.predictions
     if train.steps is not None:
-        return train.steps * train.batch_size * train.length
+        return train.steps * batches.predictions / batches.steps_per_epoch
     usual = ModelConfig(**{name: value for name, value in c.model.items() if name != "tied"})
     return (train.minutes or 0) * 60 * speed(usual, train)
