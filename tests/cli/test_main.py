@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rhapsode.cli import main as frame
@@ -77,6 +77,7 @@ def test_a_wrong_option_is_one_line_that_names_it(words, message):
     assert line == message
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.sampled_from(["--size", "3", "-x", "--", "--cell", "gru", "", "-", "--flag", "é", "--stop", "="])))
 def test_any_words_are_parsed_or_refused(words):
     with contextlib.suppress(ConfigError, UsageError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rhapsode.matching import NO_TEXT, Allowed, Banned, Matcher, Only, encode
@@ -11,6 +11,7 @@ texts = st.text("abé", max_size=30)
 strings = st.lists(st.text("abé", min_size=1, max_size=4), min_size=1, max_size=5, unique=True)
 
 
+@settings(deadline=None)
 @given(strings, texts)
 def test_matcher_finds_what_ends_at_each_byte(strings, text):
     coded, data = [encode(s) for s in strings], encode(text)
@@ -30,12 +31,14 @@ def test_aab_is_found_in_aaab():
     assert matcher.found[state] == (0,)
 
 
+@settings(deadline=None)
 @given(strings, texts)
 def test_banned_allows_what_completes_none(strings, text):
     _, allowed = Banned(Matcher([encode(s) for s in strings])).walk(0, encode(text))
     assert allowed == (not any(s in text for s in strings))
 
 
+@settings(deadline=None)
 @given(st.text("abcé☃", min_size=1, max_size=4), st.text("abcé☃", max_size=10))
 def test_only_allows_whole_characters_of_the_alphabet(alphabet, text):
     state, allowed = Only(alphabet).walk(0, encode(text))

@@ -31,24 +31,28 @@ def kept(x: np.ndarray) -> list[int]:
     return np.flatnonzero(x > -np.inf).tolist()
 
 
+@settings(deadline=None)
 @given(logits)
 def test_softmax_sums_to_one_and_agrees_with_its_logarithm(x):
     assert softmax(x).sum() == pytest.approx(1)
     np.testing.assert_allclose(np.exp(log_softmax(x)), softmax(x), rtol=1e-12)
 
 
+@settings(deadline=None)
 @given(logits, st.floats(0.1, 10))
 def test_temperature_is_a_power_of_the_probabilities(x, t):
     expected = softmax(x) ** (1 / t)
     np.testing.assert_allclose(softmax(temperature(x, t)), expected / expected.sum(), rtol=1e-9)
 
 
+@settings(deadline=None)
 @given(logits, st.integers(1, 25))
 def test_top_k_keeps_the_k_largest_and_of_equal_ones_the_first(x, k):
     order = sorted(range(len(x)), key=lambda i: (-x[i], i))
     assert kept(top_k(x, k)) == sorted(order[:k])
 
 
+@settings(deadline=None)
 @given(logits, st.floats(0.01, 0.99))
 def test_top_p_keeps_the_fewest_that_reach_p(x, p):
     q, keep = softmax(x), kept(top_p(x, p))
@@ -85,6 +89,7 @@ def test_repetition_penalty_lowers_both_signs_and_counts_a_symbol_once():
     assert x.tolist() == [1.0, -4.0, 1.0]
 
 
+@settings(deadline=None)
 @given(logits, units)
 def test_draw_inverts_the_cumulative_distribution(x, u):
     i, total = draw(x, u), np.cumsum(softmax(x))
@@ -126,6 +131,7 @@ def mixed(z: int) -> int:
     return int(z ^ (z >> np.uint64(31)))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**63 - 1), st.integers(0, 2**40))
 def test_the_stream_is_splitmix64(seed, index):
     gamma = 11400714819323198485
@@ -134,13 +140,14 @@ def test_the_stream_is_splitmix64(seed, index):
     assert uniform(seed, index) == (expected >> 11) / 2**53
 
 
+@settings(deadline=None)
 @given(logits, units)
 def test_greedy_and_temperature_zero_take_the_first_of_the_largest(x, u):
     for fields in ({"greedy": True}, {"temperature": 0.0}):
         assert choose(x, SamplingConfig(**fields), u) == int(np.argmax(x))
 
 
-@settings(max_examples=50)
+@settings(deadline=None)
 @given(logits, units)
 def test_tight_filters_are_greedy(x, u):
     for fields in ({"top_k": 1}, {"top_p": 1e-9}):
