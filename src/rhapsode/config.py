@@ -154,8 +154,11 @@ class CorpusConfig(Config):
     tokenizer: Literal["char", "byte", "word", "bpe"] = option("char", "what one symbol is")
     vocab_size: int = option(10_000, "largest vocabulary of the word and bpe tokenizers", low=2, high=1_000_000)
     lowercase: bool = option(False, "turn the text into lower case first")
-    held_out: float = option(
-        0.1, "part of the text that is kept for validation; from 1 on: a number of documents", low=0
+    held_out: float | None = option(
+        None,
+        "part of the text that is kept for validation; from 1 on: a number of documents; without it a tenth, at most "
+        "a million characters",
+        low=0,
     )
     split: Literal["auto", "tail", "documents"] = option(
         "auto", "hold out the end of the text, or whole documents drawn at random; auto: documents from 100 on"

@@ -85,8 +85,20 @@ def test_source_code_and_verse_are_no_lists():
     assert not looks_like_list(verse)
     assert not looks_like_list(Path(json.__file__).read_text("utf-8") * 3)
     assert not looks_like_list("人生不相見\n動如參與商。\n" * 200)
-    assert not looks_like_list("anna\n" * 199)
-    assert looks_like_list("Anna Maria\nbob\r\n" * 100)
+    assert not looks_like_list("".join(f"anna {n}\n" for n in range(199)))
+    assert looks_like_list("".join(f"Anna Maria {n}\nbob {n}\r\n" for n in range(100)))
+
+
+def test_a_text_that_repeats_itself_is_no_list():
+    assert not looks_like_list("line one\r\nline two\r\n" * 300)
+
+
+def test_unasked_at_most_a_million_characters_are_held_out(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("abcde fghij " * 100)
+    monkeypatch.setattr("rhapsode.text.split.MOST_CHARS", 50)
+    sources = [str(tmp_path / "a.txt")]
+    assert prepare(sources, CorpusConfig(), tmp_path / "unasked").held_out.chars == 50
+    assert prepare(sources, CorpusConfig(held_out=0.1), tmp_path / "asked").held_out.chars == 120
     assert looks_like_list("李雷\n" * 200)
 
 

@@ -22,7 +22,7 @@ from rhapsode.text.cache import cache_folder, corpus_key, fingerprint, working_f
 from rhapsode.text.documents import documents, resolve
 from rhapsode.text.reading import Reader, new_decoder
 from rhapsode.text.source import Source, find_sources
-from rhapsode.text.split import Segment, segments
+from rhapsode.text.split import Segment, held_out_share, segments
 from rhapsode.text.spool import Spool, write_spool
 from rhapsode.text.store import (
     FORMAT,
@@ -184,7 +184,7 @@ def _check_amount(spool: Spool, config: CorpusConfig, sources: list[Source]) -> 
     if left < FEWEST_CHARS:
         raise CorpusError(
             f"{names}: too little text: {spool.chars} characters, {left} of them left to train on (held_out is "
-            f"{config.held_out:g}), expected at least {FEWEST_CHARS}"
+            f"{float(held_out_share(config, spool.chars)):g}), expected at least {FEWEST_CHARS}"
         )
 
 

@@ -45,8 +45,9 @@ def looks_like_list(text: str) -> bool:
     """Whether the beginning of a text is one of a list of short entries, one a line.
 
     So it is if there are at least 200 lines; at least 95 % of them are not blank, do not begin with white space, and do
-    not end in punctuation; half of them have at most 30 characters, and three of four at most three words. Prose and
-    plays have longer lines, verse has more words a line, code is indented and ends its lines in punctuation.
+    not end in punctuation; half of them have at most 30 characters, and three of four at most three words; and half of
+    them differ. Prose and plays have longer lines, verse has more words a line, code is indented and ends its lines in
+    punctuation, a log repeats itself.
     """
     entries = text.split("\n")[:-1]
     if len(entries) < FEWEST_LINES:
@@ -57,6 +58,7 @@ def looks_like_list(text: str) -> bool:
     return (
         plain >= 0.95 * len(entries)
         and few_words >= 0.75 * len(entries)
+        and len(set(entries)) >= 0.5 * len(entries)
         and statistics.median(map(len, entries)) <= LONGEST_ENTRY
     )
 

@@ -6,8 +6,8 @@
                             a header; else a number from 0, and there is no header
     anything else           text, kept as it is: line ends too
 
-Bytes are decoded strictly unless the user asks otherwise. A byte order mark (of UTF-8, UTF-16 or UTF-32) is removed, and
-names the encoding of its file.
+Bytes are decoded strictly unless the user asks otherwise. A byte order mark (of UTF-8, UTF-16 or UTF-32) is removed,
+and names the encoding of its file.
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ from rhapsode.text.spool import Spool
 
 FROM_DOCUMENTS = 100
 """So many documents are split by documents, unless asked otherwise."""
+MOST_CHARS = 1_000_000
+"""Held out without being asked: enough for a loss that is certain to a thousandth."""
 STRIDE = 1 << 16
 """Documents handled at a time."""
 
@@ -39,26 +41,33 @@ def segments(spool: Spool, config: CorpusConfig) -> Iterator[Segment]:
         ConfigError: `held_out` is a number of documents, but not whole, or the split is to be at the tail.
         CorpusError: there are not enough documents, or they are too much alike.
     """
-    if config.held_out == 0:
+    share = held_out_share(config, spool.chars)
+    if share == 0:
         return _tail(spool, spool.chars)
-    if _by_documents(config, len(spool.lengths)):
-        return _drawn(spool, _draw(spool.draws, _wanted(config, len(spool.lengths))))
-    return _tail(spool, int((1 - Fraction(repr(config.held_out))) * spool.chars))
+    if _by_documents(config, share, len(spool.lengths)):
+        return _drawn(spool, _draw(spool.draws, _wanted(share, len(spool.lengths))))
+    return _tail(spool, int((1 - share) * spool.chars))
 
 
-def _by_documents(config: CorpusConfig, count: int) -> bool:
-    if config.held_out < 1:
+def held_out_share(config: CorpusConfig, chars: int) -> Fraction:
+    """The part of so many characters that is held out, or from 1 on the number of documents, exactly."""
+    if config.held_out is not None:
+        return Fraction(repr(config.held_out))
+    return min(Fraction(1, 10), Fraction(MOST_CHARS, max(1, chars)))
+
+
+def _by_documents(config: CorpusConfig, share: Fraction, count: int) -> bool:
+    if share < 1:
         return config.split == "documents" or (config.split == "auto" and count >= FROM_DOCUMENTS)
     if config.split == "tail":
         raise ConfigError("held_out", config.held_out, "a part below 1 with split tail")
-    if config.held_out != int(config.held_out):
+    if share.denominator != 1:
         raise ConfigError("held_out", config.held_out, "a part below 1 or a whole number of documents")
     return True
 
 
-def _wanted(config: CorpusConfig, count: int) -> int:
+def _wanted(share: Fraction, count: int) -> int:
     """How many documents to hold out."""
-    share = Fraction(repr(config.held_out))
     wanted = int(share) if share >= 1 else max(1, int(share * count))
     if wanted >= count:
         raise CorpusError(f"{wanted} documents are to be held out; expected at least {wanted + 1}, found {count}")
