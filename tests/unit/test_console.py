@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 
 import pytest
 
@@ -80,3 +81,22 @@ def test_resuming_cuts_the_metrics_back(tmp_path):
     assert [row["step"] for row in rows] == [1, 5, 6]
     assert rows[-1]["val_nats_per_token"] == 1.5
     assert "<svg" in (tmp_path / "loss.svg").read_text()
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_the_bar_and_the_time_left_fit_any_terminal(width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    observer = console.console_observer(2.0, stream)
+    stream.truncate(0)
+    observer.step(report())
+    observer.progress.refresh()
+    observer.close()
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+    (line,) = {part.strip("\0 \r") for part in re.split(r"[\r\n]", text) if "1:01 left" in part}
+    assert line.startswith("━")
+    assert "50 %" in line
+    assert "1.7500" in line
+    assert len(line) <= width
+    assert ("tokens/s" in line) == (width >= 80)
