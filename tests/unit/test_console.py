@@ -60,11 +60,11 @@ def test_a_terminal_gets_a_bar_and_samples_as_they_are():
     assert "1.7500" in text
 
 
-@pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_without_a_held_out_part_this_is_said(loss):
+@pytest.mark.parametrize(("loss", "said"), [(math.nan, "held out nan"), (math.inf, "no held-out text")])
+def test_without_a_held_out_part_this_is_said(loss, said):
     stream = io.StringIO()
     console.PlainConsole(1.0, stream).validation(report(val=loss), best=True)
-    assert "no held-out text" in stream.getvalue()
+    assert said in stream.getvalue()
 
 
 def test_resuming_cuts_the_metrics_back(tmp_path):

@@ -38,7 +38,7 @@ def _figures(report: Report, bits_per_char: float) -> str:
 
 def _validation(report: Report, bits_per_char: float, best: bool) -> str:
     p = report.progress
-    if not math.isfinite(p.val_loss):
+    if p.val_loss == math.inf:
         return f"step {p.step:,}  no held-out text to validate on"
     text = f"held out {p.val_loss:.4f} nats/token, {p.val_loss * bits_per_char:.3f} bits/char"
     return f"step {p.step:,}  {_duration(p.seconds)}  {text}{'  (best)' if best else ''}"
