@@ -5,6 +5,7 @@ import random
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rhapsode.errors import LanguageError
@@ -38,6 +39,7 @@ def test_weights_of_any_size():
     assert Sampler({"a": 1e308, "b": 1e308}).probabilities == (0.5, 0.5)
     assert Sampler({"a": 5e-324, "b": 5e-324}).probabilities == (0.5, 0.5)
     assert Sampler({"a": 10**400, "b": 0}).probabilities == (1, 0)
+    assert Sampler({"a": np.float32(3), "b": np.int64(1)}).probabilities == (0.75, 0.25)
 
 
 @pytest.mark.parametrize(
