@@ -128,3 +128,13 @@ def test_documents_of_like_length_share_a_batch():
     padded = sum(batches.at(step).targets.size for step in range(batches.steps_per_epoch))
     assert padded < 1.1 * batches.predictions
     assert {batches.at(step).inputs.shape[0] for step in range(20)} != {61}
+
+
+@given(documents, st.integers(1, 6), st.integers(1, 12), st.sampled_from(["windows", "documents"]))
+@settings(max_examples=50, deadline=None)
+def test_every_prediction_of_an_epoch_counts_alike(text, B, T, kind):
+    part = text_of([[1] * T, *text])
+    batches = make_batches(part, TrainConfig(batches=kind, batch_size=B, length=T))
+    epoch = [batches.at(step) for step in range(batches.steps_per_epoch)]
+    assert len({batch.divisor for batch in epoch}) == 1
+    assert sum(batch.weights.sum() / batch.divisor for batch in epoch) == pytest.approx(len(epoch))

@@ -184,6 +184,7 @@ def test_resume_keeps_what_the_run_began_with_but_may_go_on_longer(source, tmp_p
     outcome = start((source,), tmp_path / "run", {"hidden": 16, "steps": 6}, resume=True).go()
     assert outcome.progress.step == 6
     assert [row["step"] for row in rows(tmp_path / "run")][-1] == 6
+    assert start((source,), tmp_path / "run", {}, resume=True).description.train.steps == 6
 
 
 def test_resume_with_another_text_is_refused(source, tmp_path):

@@ -35,13 +35,13 @@ class StepResult(NamedTuple):
     """What a step tells. If `loss` or `grad_norm` is not finite, the weights were left as they were."""
 
     loss: float
-    """weighted mean over the batch, nats per token, with dropout as trained"""
+    """sum of the weighted losses over `Batch.divisor`: nats per token, with dropout as trained"""
     grad_norm: float
     """norm of the whole gradient before clipping"""
 
 
 class Gradients(NamedTuple):
-    """For the laws: derivatives of the loss (weighted mean, nats) plus sum(final state * `d_state`), if given."""
+    """For the laws: derivatives of the loss (as in `StepResult`) plus sum(final state * `d_state`), if given."""
 
     loss: float
     parameters: Parameters

@@ -35,6 +35,21 @@ class Batch(NamedTuple):
     """[T, B], float32: how much each prediction counts (0 for padding); None: all count 1"""
     reset: np.ndarray
     """[B], bool: rows that start from the initial state instead of the carried one"""
+    predictions: float | None = None
+    """how many an average batch makes, where batches differ; None: as many as this one"""
+
+    @property
+    def divisor(self) -> float:
+        """What the sum of the weighted losses is divided by to give the batch's loss.
+
+        Where batches differ it is the same for all of them, so that each prediction of an epoch counts alike: with the
+        batch's own weights, those of batches of short documents would count more than those of long ones.
+        """
+        if self.predictions is not None:
+            return self.predictions
+        total = self.inputs.size if self.weights is None else float(self.weights.sum(dtype=np.float64))
+        assert total > 0, "a batch without a prediction that counts"
+        return total
 
 
 class Batches(Protocol):
@@ -111,7 +126,8 @@ class Windows:
         if self.config.targets == "last":
             weights[:-1] = 0
         weights[:, index >= self.count] = 0
-        return Batch(ids[:-1], ids[1:], weights, np.ones(self.batch_size, bool))
+        mean = self.predictions / self.steps_per_epoch
+        return Batch(ids[:-1], ids[1:], weights, np.ones(self.batch_size, bool), mean)
 
 
 POOL = 128
@@ -145,7 +161,8 @@ class Documents:
         index = np.minimum(starts + np.arange(T + 1)[:, None], len(self.part.tokens) - 1)
         ids = self.part.tokens[index].astype(np.int32)
         weights = (np.arange(T)[:, None] < sizes).astype(np.float32)
-        return Batch(ids[:-1], ids[1:], weights, np.ones(self.batch_size, bool))
+        mean = self.predictions / self.steps_per_epoch
+        return Batch(ids[:-1], ids[1:], weights, np.ones(self.batch_size, bool), mean)
 
     def _pieces(self, pool: int) -> tuple[np.ndarray, np.ndarray]:
         """Start and number of predictions of each piece of the pool's documents."""

@@ -16,6 +16,7 @@ from rhapsode import __version__
 from rhapsode.backends.base import make_learner, resolve_backend
 from rhapsode.config import CorpusConfig, ModelConfig, TrainConfig
 from rhapsode.errors import ConfigError, RunError
+from rhapsode.files import write_json
 from rhapsode.modelfile import ModelFile, find
 from rhapsode.nn.spec import initial_parameters, parameter_spec
 from rhapsode.text.corpus import Corpus, Part, is_corpus, open_corpus, prepare
@@ -24,7 +25,7 @@ from rhapsode.training.loop import Loop, Outcome
 from rhapsode.training.metrics import file_observers
 from rhapsode.training.observer import Observer
 from rhapsode.training.plan import Plan, make_plan
-from rhapsode.training.run import CHECKPOINT, Description, new_run
+from rhapsode.training.run import CHECKPOINT, DESCRIPTION, Description, new_run
 from rhapsode.training.speed import measure_speed
 
 if TYPE_CHECKING:
@@ -224,12 +225,13 @@ def _resumed(sources: tuple[str, ...], folder: Path, groups: dict[type, dict[str
         for name, value in groups[cls].items():
             if getattr(begun, name) != value:
                 raise ConfigError(name, value, f"{getattr(begun, name)!r}, as the run began, with resume")
-    corpus = _same_corpus(d, note)
+    corpus, resumed = _same_corpus(d, note), dataclasses.replace(d, train=train)
+    write_json(folder / DESCRIPTION, resumed.to_json())
     path = folder / CHECKPOINT
     checkpoint = Checkpoint.load(path, d.model) if path.exists() else None
     if checkpoint is None:
         note(f"{folder}: stopped before its first checkpoint; starting from the beginning")
-    return Run(folder, corpus, dataclasses.replace(d, train=train), checkpoint)
+    return Run(folder, corpus, resumed, checkpoint)
 
 
 def _same_corpus(d: Description, note: Note) -> Corpus:

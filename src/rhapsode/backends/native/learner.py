@@ -61,7 +61,7 @@ class NativeLearner:
         """
         self._use(averaged=False)
         B, every_step = len(batch.reset), self.config.dropout_mask == "step"
-        scale = 1 / _weight(batch)
+        scale = 1 / batch.divisor
         start = self._where_reset(batch.reset, state)
         with_start = with_state or bool(self._initial)
         loss, finals, starts = 0.0, [], []
@@ -159,13 +159,6 @@ def precision(asked: str) -> str:
     if asked == "bf16" and not has_bf16:
         raise ConfigError("precision", "bf16", "fp32 or auto: no bf16 matrix units in use (RHAPSODE_ISA, `amx`)")
     return ("bf16" if has_bf16 else "fp32") if asked == "auto" else asked
-
-
-def _weight(batch: Batch) -> float:
-    """The sum of the weights of all predictions."""
-    total = batch.inputs.size if batch.weights is None else float(batch.weights.sum(dtype=np.float64))
-    assert total > 0, "a batch without a prediction that counts"
-    return total
 
 
 def _columns(array: np.ndarray, rows: slice) -> np.ndarray:

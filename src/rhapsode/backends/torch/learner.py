@@ -90,11 +90,9 @@ class TorchLearner:
         return total, _map(lambda *pieces: torch.cat(pieces), *finals)
 
     def _shares(self, batch: Batch) -> Tensor:
-        """How much each prediction counts, [T, B]: their sum is 1."""
+        """How much each prediction counts in the loss, [T, B]."""
         weights = np.ones(batch.inputs.shape, np.float32) if batch.weights is None else batch.weights
-        total = weights.sum(dtype=np.float64)
-        assert total > 0, "a batch without a prediction that counts"
-        return self._tensor((weights / total).astype(np.float32))
+        return self._tensor((weights / batch.divisor).astype(np.float32))
 
     def _start(self, state: State, reset: Tensor) -> State:
         initial = model.initial_state(self.config, self._weights, len(reset))
