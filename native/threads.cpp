@@ -1,0 +1,255 @@
+#include "threads.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "isa.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+
+namespace rhapsode {
+namespace {
+
+constexpr int MAX_THREADS = 1024;
+constexpr int SPINS_BEFORE_YIELD = 4000;   // about 60 µs: longer than any wait inside a step on an idle machine
+constexpr int YIELDS_BEFORE_SLEEP = 50;
+
+void pause() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+// Spin, then give the core to whoever else wants it, until ready() holds.
+template <class Ready>
+void spin_until(Ready ready) {
+  for (int i = 0; !ready(); i++) {
+    if (i < SPINS_BEFORE_YIELD) pause();
+    else std::this_thread::yield();
+  }
+}
+
+// Denormal numbers are treated as zero while this lives: they would slow the decay of optimiser state a hundredfold.
+class FlushDenormals {
+ public:
+#if defined(__x86_64__) || defined(_M_X64)
+  FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
+  ~FlushDenormals() { _mm_setcsr(before_); }
+ private:
+  unsigned before_;
+#elif defined(__aarch64__) && !defined(_MSC_VER)
+  FlushDenormals() {
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before_));
+    __asm__ volatile("msr fpcr, %0" : : "r"(before_ | (1ull << 24)));
+  }
+  ~FlushDenormals() { __asm__ volatile("msr fpcr, %0" : : "r"(before_)); }
+ private:
+  uint64_t before_ = 0;
+#else
+  FlushDenormals() {}
+  ~FlushDenormals() {}
+#endif
+};
+
+struct alignas(64) Counter {
+  std::atomic<int> value{0};
+};
+
+class Pool {
+ public:
+  explicit Pool(int threads) : threads_(threads) {
+    for (int i = 1; i < threads; i++) workers_.emplace_back([this, i] { work(i); });
+  }
+
+  ~Pool() {
+    stopping_ = true;
+    publish();
+    for (auto& worker : workers_) worker.join();
+  }
+
+  int threads() const { return threads_; }
+
+  void run(void (*f)(void*, const Team&), void* context) {
+    f_ = f, context_ = context;
+    done_.value.store(0, std::memory_order_relaxed);
+    publish();
+    {
+      FlushDenormals guard;
+      f(context, Team{0, threads_});
+    }
+    spin_until([&] { return done_.value.load(std::memory_order_acquire) == threads_ - 1; });
+  }
+
+  void barrier() {
+    if (threads_ == 1) return;
+    int round = round_.value.load(std::memory_order_acquire);
+    if (arrived_.value.fetch_add(1, std::memory_order_acq_rel) == threads_ - 1) {
+      arrived_.value.store(0, std::memory_order_relaxed);
+      round_.value.store(round + 1, std::memory_order_release);
+    } else {
+      spin_until([&] { return round_.value.load(std::memory_order_acquire) != round; });
+    }
+  }
+
+ private:
+  void publish() {
+    job_.value.fetch_add(1, std::memory_order_seq_cst);
+    if (sleepers_.value.load(std::memory_order_seq_cst) > 0) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      wake_.notify_all();
+    }
+  }
+
+  void work(int thread) {
+    FlushDenormals guard;
+    for (int seen = 0;;) {
+      seen = next_job(seen);
+      if (stopping_) return;
+      f_(context_, Team{thread, threads_});
+      done_.value.fetch_add(1, std::memory_order_release);
+    }
+  }
+
+  // Wait for a job after number `seen`; its number.
+  int next_job(int seen) {
+    auto number = [&] { return job_.value.load(std::memory_order_seq_cst); };
+    for (int i = 0; i < SPINS_BEFORE_YIELD + YIELDS_BEFORE_SLEEP; i++) {
+      if (number() != seen) return number();
+      if (i < SPINS_BEFORE_YIELD) pause();
+      else std::this_thread::yield();
+    }
+    std::unique_lock<std::mutex> lock(mutex_);
+    sleepers_.value.fetch_add(1, std::memory_order_seq_cst);
+    wake_.wait(lock, [&] { return number() != seen; });
+    sleepers_.value.fetch_sub(1, std::memory_order_seq_cst);
+    return number();
+  }
+
+  const int threads_;
+  std::vector<std::thread> workers_;
+  void (*f_)(void*, const Team&) = nullptr;
+  void* context_ = nullptr;
+  std::atomic<bool> stopping_{false};
+  Counter job_, done_, sleepers_, arrived_, round_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+};
+
+#if defined(__linux__)
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// Processors that a container's quota amounts to (cgroup v2), or 0 where there is none.
+int quota() {
+  std::string line = first_line("/sys/fs/cgroup/cpu.max");
+  size_t space = line.find(' ');
+  if (space == std::string::npos || line.compare(0, 3, "max") == 0) return 0;
+  double limit = std::atof(line.c_str()), period = std::atof(line.c_str() + space);
+  return period > 0 ? std::max(1, static_cast<int>(limit / period + 0.5)) : 0;
+}
+
+// Physical cores among the processors this process may run on.
+int physical_cores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 0;
+  std::set<std::string> cores;
+  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+    if (!CPU_ISSET(cpu, &set)) continue;
+    std::string siblings =
+        first_line("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
+    cores.insert(siblings.empty() ? std::to_string(cpu) : siblings);
+  }
+  int count = static_cast<int>(cores.size()), most = quota();
+  return most > 0 && most < count ? most : count;
+}
+#else
+int physical_cores() { return 0; }
+#endif
+
+int default_threads() {
+  if (const char* text = std::getenv("RHAPSODE_THREADS"); text && *text) {
+    char* end;
+    long n = std::strtol(text, &end, 10);
+    if (*end || n < 1 || n > MAX_THREADS)
+      throw SettingError("RHAPSODE_THREADS", text, "a whole number from 1 to " + std::to_string(MAX_THREADS));
+    return static_cast<int>(n);
+  }
+  int n = physical_cores();
+  if (n < 1) n = static_cast<int>(std::thread::hardware_concurrency());
+  return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n;
+}
+
+// The one pool of this process. A forked child has none of its parent's threads: it leaves the parent's pool object
+// alone (its mutex may be held for ever) and makes another.
+Pool* the_pool = nullptr;
+std::mutex* turn = new std::mutex;
+thread_local bool inside = false;
+
+Pool& pool() {
+  if (!the_pool) {
+    the_pool = new Pool(default_threads());
+#if !defined(_WIN32)
+    static bool registered = false;
+    if (!registered) {
+      pthread_atfork(nullptr, nullptr, [] {
+        the_pool = nullptr;
+        turn = new std::mutex;
+        inside = false;
+      });
+      registered = true;
+    }
+#endif
+  }
+  return *the_pool;
+}
+
+}  // namespace
+
+void Team::barrier() const { the_pool->barrier(); }
+
+void parallel_call(void (*f)(void*, const Team&), void* context) {
+  if (inside) throw std::logic_error("parallel_call from within parallel_call");
+  std::lock_guard<std::mutex> lock(*turn);
+  Pool& workers = pool();
+  inside = true;
+  workers.run(f, context);
+  inside = false;
+}
+
+int thread_count() {
+  std::lock_guard<std::mutex> lock(*turn);
+  return pool().threads();
+}
+
+void use_threads(int n) {
+  if (n < 1 || n > MAX_THREADS) throw SettingError("threads", std::to_string(n), "a whole number from 1 to 1024");
+  std::lock_guard<std::mutex> lock(*turn);
+  if (the_pool && the_pool->threads() == n) return;
+  delete the_pool;
+  the_pool = new Pool(n);
+}
+
+}  // namespace rhapsode
