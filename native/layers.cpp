@@ -15,4 +15,11 @@ void Parameter::from_plain(const float* plain, float* stored) const {
     for (int64_t c = 0; c < columns; c++) stored[place(r, c)] = plain[r * columns + c];
 }
 
+void Parameter::set_value(const float* plain) {
+  from_plain(plain, value.data());
+  changed(0, value.size());
+}
+
+bool supports(Precision precision) { return precision == Precision::fp32; }
+
 }  // namespace rhapsode

@@ -40,8 +40,8 @@ struct Mask {
   float scale = 1;
   int64_t batch = 1, step = 1, first = 0;
 
-  bool on() const { return threshold > 0; }
-  uint32_t row(int64_t r) const { return static_cast<uint32_t>(r / batch * step + first + r % batch); }
+  RHAPSODE_INLINE bool on() const { return threshold > 0; }
+  RHAPSODE_INLINE uint32_t row(int64_t r) const { return static_cast<uint32_t>(r / batch * step + first + r % batch); }
 };
 
 class Activations {
@@ -50,6 +50,8 @@ class Activations {
   // The matrix as fp32 panels of the width of the kernels in use. For fp32 activations this is the data itself; other
   // kinds convert into a buffer of theirs.
   virtual ConstPanels panels() const = 0;
+  virtual int64_t rows() const = 0;
+  virtual int64_t columns() const = 0;
 };
 
 // fp32 activations: a view of panels that someone owns.
@@ -57,6 +59,8 @@ class PanelActivations : public Activations {
  public:
   Panels view;
   ConstPanels panels() const override { return view; }
+  int64_t rows() const override { return view.rows; }
+  int64_t columns() const override { return view.columns; }
 };
 
 class Parameter {
@@ -84,6 +88,8 @@ class Parameter {
   // Between the stored order and plain arrays; padding becomes zero.
   void to_plain(const float* stored, float* plain) const;
   void from_plain(const float* plain, float* stored) const;
+  // Take over a plain array as the value, packed copies and all.
+  void set_value(const float* plain);
   // Stored elements [first, last) of `value` have changed: renew packed copies of them. Called by workers, in parallel,
   // for disjoint ranges that begin and end at a multiple of `grain`.
   virtual void changed(int64_t first, int64_t last) {
@@ -155,6 +161,9 @@ struct OutputSpec {
   int64_t vocabulary = 0, hidden = 0;
   Parameter* tied = nullptr;  // the embedding's matrix [V, H], used (and its gradient added to) instead of `weight`
 };
+
+// Whether bf16 layers exist for the instruction set in use; fp32 ones always do.
+bool supports(Precision precision);
 
 // The version of the layer that fits the instruction set in use (isa.h) and the precision.
 std::unique_ptr<RecurrentLayer> make_recurrent(const RecurrentSpec& spec, Precision precision);

@@ -10,6 +10,8 @@
 
 namespace rhapsode {
 
+struct Kernels;
+
 enum class Method { sgd, adagrad, adadelta, rmsprop, adam, adamw };
 
 struct OptimizerSpec {
@@ -32,6 +34,7 @@ struct Trained {
 class Optimizer {
  public:
   Optimizer(const OptimizerSpec& spec, std::vector<Trained> trained);
+  Optimizer(const Optimizer&) = delete;
 
   // Clip, update, renew packed copies. Returns the norm of the whole gradient before clipping; if that is not finite,
   // nothing was changed.
@@ -44,6 +47,7 @@ class Optimizer {
   int64_t updates = 0;  // made so far
 
  private:
+  const Kernels& k_;
   OptimizerSpec spec_;
   std::vector<Trained> trained_;
   std::vector<std::string> slot_names_;

@@ -11,7 +11,14 @@
 
 namespace rhapsode {
 
-inline int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+// Header functions that files compiled for one instruction set also use are always inlined (see README.md).
+#if defined(_MSC_VER)
+#define RHAPSODE_INLINE __forceinline
+#else
+#define RHAPSODE_INLINE inline __attribute__((always_inline))
+#endif
+
+RHAPSODE_INLINE int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 template <class T>
 struct PanelsOf {
@@ -20,12 +27,12 @@ struct PanelsOf {
   int64_t width = 0;   // of a panel
   int64_t stride = 0;  // elements from one panel to the next, at least rows * width
 
-  int64_t count() const { return (columns + width - 1) / width; }
-  T* panel(int64_t i) const { return data + i * stride; }
-  T& at(int64_t r, int64_t c) const { return data[c / width * stride + r * width + c % width]; }
+  RHAPSODE_INLINE int64_t count() const { return (columns + width - 1) / width; }
+  RHAPSODE_INLINE T* panel(int64_t i) const { return data + i * stride; }
+  RHAPSODE_INLINE T& at(int64_t r, int64_t c) const { return data[c / width * stride + r * width + c % width]; }
   // The same columns of rows [first, first + n).
-  PanelsOf part(int64_t first, int64_t n) const { return {data + first * width, n, columns, width, stride}; }
-  operator PanelsOf<const T>() const { return {data, rows, columns, width, stride}; }
+  RHAPSODE_INLINE PanelsOf part(int64_t first, int64_t n) const { return {data + first * width, n, columns, width, stride}; }
+  RHAPSODE_INLINE operator PanelsOf<const T>() const { return {data, rows, columns, width, stride}; }
 };
 
 using Panels = PanelsOf<float>;

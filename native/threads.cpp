@@ -230,6 +230,8 @@ Pool& pool() {
 
 void Team::barrier() const { the_pool->barrier(); }
 
+Range Team::part(int64_t n) const { return {n * thread / threads, n * (thread + 1) / threads}; }
+
 void parallel_call(void (*f)(void*, const Team&), void* context) {
   if (inside) throw std::logic_error("parallel_call from within parallel_call");
   std::lock_guard<std::mutex> lock(*turn);

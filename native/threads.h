@@ -10,9 +10,13 @@
 #pragma once
 
 #include <cstdint>
-#include <utility>
+#include <type_traits>
 
 namespace rhapsode {
+
+struct Range {
+  int64_t first, last;  // [first, last)
+};
 
 class Team {
  public:
@@ -20,10 +24,8 @@ class Team {
   int threads;
   // Wait until every thread of the team is here.
   void barrier() const;
-  // This thread's part of n things, contiguous and as even as can be: [first, last).
-  std::pair<int64_t, int64_t> part(int64_t n) const {
-    return {n * thread / threads, n * (thread + 1) / threads};
-  }
+  // This thread's part of n things, contiguous and as even as can be.
+  Range part(int64_t n) const;
 };
 
 // Run f(context, team) on all threads. f must not throw.

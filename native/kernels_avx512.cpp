@@ -1,0 +1,15 @@
+// The kernels for AVX-512 (F, BW, DQ, VL). Compiled with that instruction set's flags: see README.md for what may not stand here.
+#include <immintrin.h>
+
+#include "kernels.h"
+
+#define RHAPSODE_VEC_AVX512
+namespace rhapsode {
+namespace {
+#include "vec.h"
+#include "kernels.inc"
+}  // namespace
+
+const Kernels& avx512_kernels() { return table; }
+
+}  // namespace rhapsode

@@ -1,0 +1,94 @@
+#include "optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels.h"
+#include "threads.h"
+
+namespace rhapsode {
+namespace {
+
+struct Rule {
+  MethodIndex kernel;
+  std::vector<std::string> slots;
+};
+
+Rule rule_of(const OptimizerSpec& spec) {
+  bool momentum = spec.momentum > 0;
+  switch (spec.method) {
+    case Method::sgd: return momentum ? Rule{SGD_MOMENTUM, {"momentum_buffer"}} : Rule{SGD, {}};
+    case Method::adagrad: return {ADAGRAD, {"sum"}};
+    case Method::adadelta: return {ADADELTA, {"square_avg", "acc_delta"}};
+    case Method::rmsprop:
+      return momentum ? Rule{RMSPROP_MOMENTUM, {"square_avg", "momentum_buffer"}} : Rule{RMSPROP, {"square_avg"}};
+    case Method::adam: return {ADAM, {"exp_avg", "exp_avg_sq"}};
+    case Method::adamw: return {ADAMW, {"exp_avg", "exp_avg_sq"}};
+  }
+  return {SGD, {}};
+}
+
+// A thread's stretch of a parameter, in whole grains.
+Range stretch(const Parameter& p, const Team& team) {
+  Range grains = team.part(p.value.size() / p.grain);
+  return {grains.first * p.grain, grains.last * p.grain};
+}
+
+}  // namespace
+
+Optimizer::Optimizer(const OptimizerSpec& spec, std::vector<Trained> trained)
+    : k_(current_kernels()), spec_(spec), trained_(std::move(trained)), slot_names_(rule_of(spec).slots) {
+  for (Trained& t : trained_) {
+    for (size_t i = 0; i < slot_names_.size(); i++) t.slots.emplace_back(t.parameter->value.size());
+    if (spec.averaging > 0) t.average.reserve(t.parameter->value.size());
+  }
+}
+
+double Optimizer::step(double lr) {
+  MethodIndex method = rule_of(spec_).kernel;
+  std::vector<SquareSums> sums(static_cast<size_t>(thread_count()), SquareSums{0, 0});
+  double norm = 0;
+  auto run = [&](const Team& team) {
+    SquareSums own{0, 0};
+    for (Trained& t : trained_) {
+      Range r = stretch(*t.parameter, team);
+      SquareSums s = k_.square_sums(t.parameter->gradient.data() + r.first, r.last - r.first, spec_.clip_value);
+      own.raw += s.raw, own.clipped += s.clipped;
+    }
+    sums[static_cast<size_t>(team.thread)] = own;
+    team.barrier();
+    SquareSums all{0, 0};
+    for (const SquareSums& s : sums) all.raw += s.raw, all.clipped += s.clipped;
+    if (team.thread == 0) norm = std::sqrt(all.raw);
+    if (!std::isfinite(all.raw)) return;
+    double length = std::sqrt(all.clipped);
+    Update u{};
+    u.gradient_scale =
+        spec_.clip_norm > 0 ? static_cast<float>(std::min(1.0, double(spec_.clip_norm) / (length + 1e-6))) : 1.f;
+    u.clip_value = spec_.clip_value;
+    u.momentum = spec_.momentum, u.nesterov = spec_.nesterov;
+    u.beta1 = spec_.beta1, u.beta2 = spec_.beta2, u.eps = spec_.eps;
+    u.correction1 = static_cast<float>(1 - std::pow(double(spec_.beta1), double(updates + 1)));
+    u.correction2 = static_cast<float>(1 - std::pow(double(spec_.beta2), double(updates + 1)));
+    u.averaging = spec_.averaging;
+    for (Trained& t : trained_) {
+      Range r = stretch(*t.parameter, team);
+      if (r.first == r.last) continue;
+      u.size = r.last - r.first;
+      u.value = t.parameter->value.data() + r.first;
+      u.gradient = t.parameter->gradient.data() + r.first;
+      u.slot0 = t.slots.size() > 0 ? t.slots[0].data() + r.first : nullptr;
+      u.slot1 = t.slots.size() > 1 ? t.slots[1].data() + r.first : nullptr;
+      u.average = t.average.size() ? t.average.data() + r.first : nullptr;
+      u.lr = static_cast<float>(lr * t.lr_multiple);
+      u.decay = t.decayed ? spec_.weight_decay : 0.f;
+      k_.update[method](u);
+      t.parameter->changed(r.first, r.last);
+    }
+  };
+  parallel(run);
+  if (std::isfinite(norm)) updates++;
+  return norm;
+}
+
+}  // namespace rhapsode
