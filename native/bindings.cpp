@@ -110,9 +110,9 @@ struct Recurrent {
     return in;
   }
 
-  std::tuple<const Activations*, std::vector<FloatsOut>> forward(nb::object x, int64_t steps, int64_t batch,
-                                                                 std::vector<FloatsIn> state, const Mask& id_mask,
-                                                                 const Mask& dropconnect, bool training) {
+  std::tuple<const Activations*, nb::object> forward(nb::object x, int64_t steps, int64_t batch,
+                                                     std::vector<FloatsIn> state, const Mask& id_mask,
+                                                     const Mask& dropconnect, bool training) {
     require(steps > 0 && batch > 0, "T and B: above 0");
     T = steps, B = batch;
     LayerInput in = check(x, id_mask);
@@ -121,13 +121,16 @@ struct Recurrent {
     std::vector<FloatsOut> after = new_states(layer->states(), B, hidden);
     auto from = pointers(state);
     auto to = pointers(after);
-    nb::gil_scoped_release release;
-    const Activations& out = layer->forward(in, T, B, from.data(), to.data(), dropconnect, training);
     trained = training;
-    return {&out, std::move(after)};
+    const Activations* out;
+    {
+      nb::gil_scoped_release release;
+      out = &layer->forward(in, T, B, from.data(), to.data(), dropconnect, training);
+    }
+    return {out, nb::cast(std::move(after))};
   }
 
-  std::tuple<const Activations*, std::optional<std::vector<FloatsOut>>> backward(
+  std::tuple<const Activations*, nb::object> backward(
       nb::object x, const Activations& d_output, std::optional<std::vector<FloatsIn>> d_after, const Mask& id_mask,
       bool with_state, bool accumulate) {
     require(trained, "backward: needs a forward with training first");
@@ -143,10 +146,13 @@ struct Recurrent {
     std::optional<std::vector<FloatsOut>> before;
     std::vector<float*> to;
     if (with_state) before = new_states(layer->states(), B, hidden), to = pointers(*before);
-    nb::gil_scoped_release release;
-    const Activations* d_input = layer->backward(in, d_output, d_after ? from.data() : nullptr,
-                                                 with_state ? to.data() : nullptr, accumulate);
-    return {d_input, std::move(before)};
+    const Activations* d_input;
+    {
+      nb::gil_scoped_release release;
+      d_input = layer->backward(in, d_output, d_after ? from.data() : nullptr, with_state ? to.data() : nullptr,
+                                accumulate);
+    }
+    return {d_input, nb::cast(std::move(before))};
   }
 
   std::unique_ptr<RecurrentLayer> layer;
@@ -351,6 +357,11 @@ void bind_optimizer(nb::module_& m) {
            "weight_decay"_a, "clip_norm"_a, "clip_value"_a, "averaging"_a, nb::keep_alive<1, 3>())
       .def("step", &Optimizer::step, "lr"_a, nb::call_guard<nb::gil_scoped_release>(),
            "clip, update, repack; the gradient's norm before clipping (not finite: nothing was done)")
+      .def("swap_average", [](Optimizer& o) {
+        for (Trained& t : o.trained()) require(t.average.size() > 0, "no running average is kept");
+        nb::gil_scoped_release release;
+        o.swap_average();
+      }, "exchange the weights with their running average")
       .def_prop_ro("slot_names", &Optimizer::slot_names)
       .def_rw("updates", &Optimizer::updates)
       .def("array", [](Optimizer& o, size_t parameter, int which) {

@@ -14,7 +14,8 @@
 // - Parameters are stored in an order and padding of the layer's choice (padding is zero and stays zero under every
 //   optimiser, because its gradient is zero). The optimiser works element by element on that storage, with its own
 //   arrays in the same order, and tells the layer which stretch it has changed, so that packed copies can be renewed
-//   while they are in the cache. Plain arrays are made on request only.
+//   while they are in the cache. It may also exchange a whole value buffer for another of the same size (the running average)
+//   and then tell that all has changed. Plain arrays are made on request only.
 // - States are plain row-major arrays [B, H]; a layer has one (h) or two (h, c).
 // - Everything is deterministic for a given instruction set, number of threads and input: no atomics on floats, no order
 //   that depends on timing.

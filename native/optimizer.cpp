@@ -40,7 +40,10 @@ Optimizer::Optimizer(const OptimizerSpec& spec, std::vector<Trained> trained)
     : k_(current_kernels()), spec_(spec), trained_(std::move(trained)), slot_names_(rule_of(spec).slots) {
   for (Trained& t : trained_) {
     for (size_t i = 0; i < slot_names_.size(); i++) t.slots.emplace_back(t.parameter->value.size());
-    if (spec.averaging > 0) t.average.reserve(t.parameter->value.size());
+    if (spec.averaging <= 0) continue;
+    const Buffer<float>& value = t.parameter->value;
+    t.average.reserve(value.size());
+    std::copy(value.data(), value.data() + value.size(), t.average.data());
   }
 }
 
@@ -63,14 +66,15 @@ double Optimizer::step(double lr) {
     if (!std::isfinite(all.raw)) return;
     double length = std::sqrt(all.clipped);
     Update u{};
+    double n = static_cast<double>(updates + 1);
     u.gradient_scale =
-        spec_.clip_norm > 0 ? static_cast<float>(std::min(1.0, double(spec_.clip_norm) / (length + 1e-6))) : 1.f;
+        spec_.clip_norm > 0 && length > spec_.clip_norm ? static_cast<float>(spec_.clip_norm / length) : 1.f;
     u.clip_value = spec_.clip_value;
     u.momentum = spec_.momentum, u.nesterov = spec_.nesterov;
     u.beta1 = spec_.beta1, u.beta2 = spec_.beta2, u.eps = spec_.eps;
-    u.correction1 = static_cast<float>(1 - std::pow(double(spec_.beta1), double(updates + 1)));
-    u.correction2 = static_cast<float>(1 - std::pow(double(spec_.beta2), double(updates + 1)));
-    u.averaging = spec_.averaging;
+    u.correction1 = static_cast<float>(1 - std::pow(double(spec_.beta1), n));
+    u.correction2 = static_cast<float>(1 - std::pow(double(spec_.beta2), n));
+    u.averaging = static_cast<float>(std::min(double(spec_.averaging), (1 + n) / (10 + n)));
     for (Trained& t : trained_) {
       Range r = stretch(*t.parameter, team);
       if (r.first == r.last) continue;
@@ -89,6 +93,16 @@ double Optimizer::step(double lr) {
   parallel(run);
   if (std::isfinite(norm)) updates++;
   return norm;
+}
+
+void Optimizer::swap_average() {
+  for (Trained& t : trained_) std::swap(t.parameter->value, t.average);
+  parallel([&](const Team& team) {
+    for (Trained& t : trained_) {
+      Range r = stretch(*t.parameter, team);
+      if (r.first < r.last) t.parameter->changed(r.first, r.last);
+    }
+  });
 }
 
 }  // namespace rhapsode

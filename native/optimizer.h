@@ -19,7 +19,7 @@ struct OptimizerSpec {
   float momentum = 0, beta1 = 0.9f, beta2 = 0.99f, eps = 1e-8f, weight_decay = 0;
   bool nesterov = false;
   float clip_norm = 0, clip_value = 0;  // 0: none; values are clipped first
-  float averaging = 0;                  // decay of the running average; 0: none
+  float averaging = 0;                  // decay d of the running average, but at most (1 + n) / (10 + n) after n updates
 };
 
 // One parameter as the optimiser sees it.
@@ -39,6 +39,9 @@ class Optimizer {
   // Clip, update, renew packed copies. Returns the norm of the whole gradient before clipping; if that is not finite,
   // nothing was changed.
   double step(double lr);
+
+  // Exchange every value with its running average.
+  void swap_average();
 
   // torch's names of the method's arrays, e.g. exp_avg and exp_avg_sq.
   const std::vector<std::string>& slot_names() const { return slot_names_; }

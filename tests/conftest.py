@@ -6,7 +6,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-BACKENDS = ["torch"]
+BACKENDS = ["torch", "native"]
 
 
 @pytest.fixture(scope="session", params=BACKENDS)

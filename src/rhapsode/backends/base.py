@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from rhapsode.config import ModelConfig, TrainConfig
-from rhapsode.errors import ConfigError, MissingDependency
+from rhapsode.errors import MissingDependency
 from rhapsode.nn.spec import Parameters, State
 from rhapsode.text.batches import Batch
 
@@ -106,16 +106,28 @@ def make_learner(model: ModelConfig, train: TrainConfig, parameters: Parameters)
         MissingDependency: the backend is not installed.
     """
     if resolve_backend(train.backend) == "native":
-        raise ConfigError("backend", "native", "torch")
+        from rhapsode.backends.native.learner import NativeLearner
+
+        return NativeLearner(model, train, parameters)
     from rhapsode.backends.torch.learner import TorchLearner
 
     return TorchLearner(model, train, parameters)
 
 
 def resolve_backend(backend: str) -> str:
-    """`auto` is the native backend where it is built, else torch."""
-    if backend != "auto":
-        return backend
-    if importlib.util.find_spec("torch") is None:
-        raise MissingDependency("training needs a backend: pip install 'rhapsode[torch]'")
-    return "torch"
+    """`auto` is the native backend where it is built, else torch.
+
+    Raises:
+        MissingDependency: the backend is not installed.
+    """
+    found = {"native": _has("rhapsode._native"), "torch": _has("torch")}
+    if backend == "auto":
+        backend = "native" if found["native"] or not found["torch"] else "torch"
+    if not found[backend]:
+        cure = {"native": "build it with a C++17 compiler: pip install rhapsode", "torch": "pip install 'rhapsode[torch]'"}
+        raise MissingDependency(f"the {backend} backend is not installed ({cure[backend]})")
+    return backend
+
+
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None

@@ -1,0 +1,1 @@
+"""The native backend: the C++ core (native/) composed into models and trained, on any CPU."""

@@ -1,0 +1,38 @@
+"""The masks of one training step, as the core draws them: `rhapsode.nn.masks`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rhapsode import _native
+from rhapsode.nn import masks
+
+NOTHING = _native.Mask()
+"""Drops nothing."""
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """What decides every mask of a step, for rows [first, first + size) of a batch of `batch_size`."""
+
+    seed: int
+    number: int
+    batch_size: int
+    first: int
+    size: int
+    every_step: bool
+
+    def vectors(self, site: str, p: float) -> _native.Mask:
+        """The mask at `site` of vectors [T*B, D]."""
+        if not masks.threshold(p):
+            return NOTHING
+        rows_of_a_step = self.batch_size if self.every_step else 0
+        return self._mask(site, p, self.size, rows_of_a_step, self.first)
+
+    def weights(self, site: str, p: float) -> _native.Mask:
+        """The mask at `site` of a recurrent matrix."""
+        return self._mask(site, p, 1, 1, 0) if masks.threshold(p) else NOTHING
+
+    def _mask(self, site: str, p: float, batch: int, step: int, first: int) -> _native.Mask:
+        key = masks.key(self.seed, self.number, site)
+        return _native.Mask(key, masks.threshold(p), masks.scale(p), batch, step, first)

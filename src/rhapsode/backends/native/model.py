@@ -1,0 +1,181 @@
+"""The network of `rhapsode.nn` on the native core: forward beside backward, a layer at a time.
+
+The core's objects own their weights and activations. What a `forward` gives stays valid until the next `forward` of the
+same object, and each `backward` belongs to the `forward` before it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rhapsode import _native
+from rhapsode.backends.native.cells import NATIVE_CELLS
+from rhapsode.backends.native.masks import NOTHING, Dropout
+from rhapsode.config import ModelConfig
+from rhapsode.nn.cells import LayerState
+from rhapsode.nn.forward import EPSILON
+from rhapsode.nn.spec import State, has_norm, is_residual, layer_width
+
+
+class Masked:
+    """Dropout of vectors."""
+
+    def __init__(self) -> None:
+        self._ahead, self._back = _native.Dropout(), _native.Dropout()
+
+    def forward(self, x: Any, mask: Any) -> Any:
+        self._mask = mask
+        return x if mask is NOTHING else self._ahead.run(x, mask)
+
+    def backward(self, d: Any) -> Any:
+        return d if self._mask is NOTHING else self._back.run(d, self._mask)
+
+
+class Normalised:
+    """A norm, or none."""
+
+    def __init__(self, kind: str, width: int):
+        self._core = None if kind == "none" else _native.Norm(width, kind == "layer", EPSILON)
+
+    def parameters(self) -> dict[str, Any]:
+        return {p.name: p for p in self._core.parameters()} if self._core else {}
+
+    def forward(self, x: Any) -> Any:
+        self._x = x
+        return self._core.forward(x) if self._core else x
+
+    def backward(self, d: Any, accumulate: bool) -> Any:
+        return self._core.backward(self._x, d, accumulate) if self._core else d
+
+
+class Entry:
+    """v_0: from ids to vectors, for input embedding or scalar."""
+
+    def __init__(self, config: ModelConfig):
+        self._config, self._masked = config, Masked()
+        if config.input == "embedding":
+            self._embedding = _native.Embedding(config.vocab_size, config.embedding_size, config.tied)
+        else:
+            self._numbers = _native.Vectors()
+
+    def parameters(self) -> dict[str, Any]:
+        return {"embedding.weight": self._embedding.weight} if self._config.input == "embedding" else {}
+
+    def forward(self, ids: np.ndarray, dropout: Dropout | None) -> Any:
+        self._ids = ids
+        if self._config.input == "embedding":
+            v = self._embedding.forward(ids)
+        else:
+            v = self._numbers.set((ids / np.float32(self._config.vocab_size)).astype(np.float32).reshape(-1, 1))
+        return self._masked.forward(v, dropout.vectors("input", self._config.dropout_input) if dropout else NOTHING)
+
+    def backward(self, d: Any, accumulate: bool) -> None:
+        """With a tied output layer, its part of the gradient has been written before."""
+        if self._config.input == "embedding":
+            self._embedding.backward(self._ids, self._masked.backward(d), accumulate or self._config.tied)
+
+
+class Layer:
+    """v_l → v_l+1: dropout between layers, norm, cell, residual."""
+
+    def __init__(self, config: ModelConfig, index: int, precision: str):
+        self._config, self._index = config, index
+        self._table = index == 0 and config.input == "one-hot"
+        width = layer_width(config, index)
+        self._masked = Masked()
+        self._norm = Normalised(config.norm if has_norm(config, index) else "none", width)
+        self._cell = NATIVE_CELLS[config.cell](self._table, width, config.hidden, config.nonlinearity, precision)
+        self._residual = (_native.Sum(), _native.Sum()) if is_residual(config, index) else None
+
+    def parameters(self) -> dict[str, Any]:
+        norm = {f"norm.{name}": p for name, p in self._norm.parameters().items()}
+        return {f"layers.{self._index}.{name}": p for name, p in {**norm, **self._cell.parameters()}.items()}
+
+    def forward(self, v: Any, steps: int, state: LayerState, dropout: Dropout | None) -> tuple[Any, LayerState]:
+        """`v` are ids [T, B] where the layer has a table."""
+        site, config = f"layers.{self._index}", self._config
+        self._ids_mask, dropconnect = NOTHING, NOTHING
+        if dropout:
+            dropconnect = dropout.weights(f"{site}.weight_hh", config.dropconnect)
+        if dropout and self._table:
+            self._ids_mask = dropout.vectors("input", config.dropout_input)
+        between = dropout.vectors(f"{site}.input", config.dropout) if dropout and self._index > 0 else NOTHING
+        v = self._masked.forward(v, between)
+        self._read = self._norm.forward(v)
+        h, after = self._cell.forward(self._read, steps, state, dropout is not None, self._ids_mask, dropconnect)
+        return self._residual[0].run(v, h) if self._residual else h, after
+
+    def backward(
+        self, d: Any, d_after: LayerState | None, with_state: bool, accumulate: bool
+    ) -> tuple[Any, list[np.ndarray] | None]:
+        d_read, d_before = self._cell.backward(self._read, d, d_after, self._ids_mask, with_state, accumulate)
+        if self._table:
+            return None, d_before
+        d_v = self._norm.backward(d_read, accumulate)
+        if self._residual:
+            d_v = self._residual[1].run(d_v, d)
+        return self._masked.backward(d_v), d_before
+
+
+class Model:
+    """All of it. With a `Dropout`, `hidden` is a training pass that `train` may follow."""
+
+    def __init__(self, config: ModelConfig, precision: str):
+        self.config = config
+        self._entry = None if config.input == "one-hot" else Entry(config)
+        self._layers = [Layer(config, index, precision) for index in range(config.layers)]
+        self._norm = Normalised(config.norm, config.hidden)
+        tied = self._entry.parameters()["embedding.weight"] if self._entry and config.tied else None
+        self._output = _native.Output(config.vocab_size, config.hidden, tied, precision)
+
+    def parameters(self) -> dict[str, Any]:
+        """The core's parameters by the names of `rhapsode.nn.spec`, the trained initial state left out."""
+        named = dict(self._entry.parameters()) if self._entry else {}
+        for layer in self._layers:
+            named |= layer.parameters()
+        named |= {f"norm.{name}": p for name, p in self._norm.parameters().items()}
+        return named | {f"output.{p.name}": p for p in self._output.parameters()}
+
+    def hidden(self, ids: np.ndarray, state: State, dropout: Dropout | None = None) -> tuple[Any, State]:
+        """What the output layer reads, before its dropout, [T*B, H], for ids [T, B]; and the state after them."""
+        v = self._entry.forward(ids, dropout) if self._entry else ids
+        after = []
+        for layer, before in zip(self._layers, state.layers, strict=True):
+            v, end = layer.forward(v, len(ids), before, dropout)
+            after.append(end)
+        return self._norm.forward(v), State(tuple(after))
+
+    def train(
+        self,
+        hidden: Any,
+        targets: np.ndarray,
+        weights: np.ndarray | None,
+        scale: float,
+        dropout: Dropout,
+        d_final: State | None,
+        with_state: bool,
+        accumulate: bool,
+    ) -> tuple[float, list[list[np.ndarray]] | None]:
+        """The loss ``scale * sum(weights * nats)`` and its gradients: the weights' are overwritten, or added to; with
+        `with_state` those of the incoming state, by layer. `d_final`: gradient of the final state from elsewhere."""
+        mask = dropout.vectors("output", self.config.dropout_output)
+        total, d = self._output.train(hidden, targets, weights, scale, mask, accumulate)
+        d = self._norm.backward(d, accumulate)
+        d_state: list[Any] = []
+        for index in reversed(range(len(self._layers))):
+            d_after = d_final.layers[index] if d_final else None
+            d, d_before = self._layers[index].backward(d, d_after, with_state, accumulate)
+            d_state.insert(0, d_before)
+        if self._entry:
+            self._entry.backward(d, accumulate)
+        return scale * total, d_state if with_state else None
+
+    def losses(self, hidden: Any, targets: np.ndarray) -> np.ndarray:
+        """Nats of each prediction [T, B]."""
+        return self._output.losses(hidden, targets)
+
+    def logits(self, hidden: Any) -> np.ndarray:
+        """Logits [T*B, V]."""
+        return self._output.logits(hidden)
