@@ -28,8 +28,8 @@ namespace rhapsode {
 namespace {
 
 constexpr int MAX_THREADS = 1024;
-constexpr int SPINS_BEFORE_YIELD = 4000;   // about 60 µs: longer than any wait inside a step on an idle machine
-constexpr int YIELDS_BEFORE_SLEEP = 50;
+constexpr int SPINS_BEFORE_YIELD = 1000;   // some 50 µs: longer than most waits inside a step on an idle machine
+constexpr int YIELDS_BEFORE_SLEEP = 1000;  // some 500 µs: what Python needs between two calls of a step
 
 void pause() {
 #if defined(__x86_64__) || defined(_M_X64)

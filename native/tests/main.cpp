@@ -1,0 +1,9 @@
+#include "check.h"
+
+int main() {
+  rhapsode::test_threads();
+  rhapsode::test_kernels();
+  rhapsode::test_layers();
+  std::printf(rhapsode::failures ? "%d checks failed\n" : "all checks passed\n", rhapsode::failures);
+  return rhapsode::failures ? 1 : 0;
+}

@@ -1,0 +1,189 @@
+// Every kernel of every instruction set against its reference, at awkward sizes.
+#include "check.h"
+#include "kernels.h"
+#include "panel_parameter.h"
+#include "plain.h"
+#include "reference.h"
+#include "threads.h"
+
+namespace rhapsode {
+namespace {
+
+void products(const std::string& isa) {
+  const Kernels& k = current_kernels();
+  for (int64_t rows : {1, 7, 63, 520})
+    for (int64_t K : {1, 37, 100, 300})
+      for (int64_t N : {1, 37, 100}) {
+        std::string size = isa + std::to_string(rows) + " " + std::to_string(K) + " " + std::to_string(N);
+        Matrix a(rows, K, k.width), b(K, N, k.width), bias(1, N, k.width), c(rows, N, k.width), wide(rows, N, k.width);
+        Range all{0, c.panels.count()};
+        for (bool accumulate : {false, true}) {
+          Matrix expected = copy_of(c);
+          reference::product(a.panels, b.panels, nullptr, accumulate, expected.panels);
+          k.product(a.panels, b.panels, nullptr, accumulate, c.panels, all);
+          check_equal(c, expected, 1e-4, size + " product");
+        }
+        Matrix expected = copy_of(c);
+        reference::product(a.panels, b.panels, bias.buffer.data(), false, expected.panels);
+        k.product(a.panels, b.panels, bias.buffer.data(), false, c.panels, all);
+        check_equal(c, expected, 1e-4, size + " product with bias");
+        Matrix t(K, N, k.width);
+        for (bool accumulate : {false, true}) {
+          Matrix expected_t = copy_of(t);
+          reference::product_tn(a.panels, wide.panels, accumulate, expected_t.panels);
+          k.product_tn(a.panels, wide.list().data(), accumulate, t.panels, all, {0, K});
+          check_equal(t, expected_t, 1e-3, size + " transposed product");
+        }
+      }
+}
+
+// Runs a layer's kernels on what the reference holds, and compares all that comes out.
+void sequence(const std::string& isa, CellKind cell, int64_t T, int64_t B, int64_t H, int row_parts) {
+  const Kernels& k = current_kernels();
+  reference::Recurrence r(cell, T, B, H);
+  for (auto* v : {&r.x, &r.bias_hn, &r.d_output, &r.dh, &r.dc}) for (double& e : *v) e = random_float();
+  for (double& e : r.weight) e = random_float() / std::sqrt(float(H));
+  for (int64_t i = 0; i < B * H; i++) r.h[size_t(i)] = random_float(), r.c[size_t(i)] = random_float();
+
+  PanelParameter weight("weight", {r.G * H, H}, Order::gate_rows, r.G, true, k);
+  PanelParameter columns("x", {T * B, r.G * H}, Order::gate_columns, r.G, false, k);
+  auto floats = [](const std::vector<double>& v) { return std::vector<float>(v.begin(), v.end()); };
+  weight.set_value(floats(r.weight).data()), columns.set_value(floats(r.x).data());
+  int64_t blocks = round_up(H, k.width) / k.width;
+  Matrix h((T + 1) * B, H, k.width), c((T + 1) * B, H, k.width), extra(T * B, H, k.width), d_output(T * B, H, k.width);
+  Matrix dh(B, H, k.width), dc(B, H, k.width), bias(1, H, k.width);
+  for (int64_t u = 0; u < H; u++) {
+    bias.panels.at(0, u) = float(r.bias_hn[size_t(u)]);
+    for (int64_t b = 0; b < B; b++) {
+      size_t i = size_t(b * H + u);
+      h.panels.at(b, u) = float(r.h[i]), c.panels.at(b, u) = float(r.c[i]);
+      dh.panels.at(b, u) = float(r.dh[i]), dc.panels.at(b, u) = float(r.dc[i]);
+    }
+    for (int64_t row = 0; row < T * B; row++) d_output.panels.at(row, u) = float(r.d_output[size_t(row * H + u)]);
+  }
+  Buffer<float> scratch(thread_count() * k.scratch_per_thread);
+  std::vector<const float*> h_list = h.list(), gradients;
+  for (int64_t u = 0; u < blocks; u++)
+    for (int64_t g = 0; g < r.G; g++)
+      gradients.push_back(cell == CellKind::gru && g == 2 ? extra.panels.panel(u) : columns.values().panel(u * r.G + g));
+  Sequence s{};
+  s.T = T, s.B = B, s.blocks = blocks;
+  s.weight = weight.value.data(), s.weight_t = weight.transposed().data, s.bias_hn = bias.buffer.data();
+  s.gates = columns.values(), s.extra = extra.panels, s.h = h.panels, s.c = c.panels;
+  s.h_panels = h_list.data(), s.gradient_panels = gradients.data();
+  s.d_output = d_output.panels, s.dh = dh.panels, s.dc = dc.panels, s.with_state = true;
+  s.scratch = scratch.data(), s.row_parts = row_parts;
+
+  int kind = static_cast<int>(cell);
+  r.forward();
+  parallel([&](const Team& team) { k.forward[kind](s, team); });
+  std::string what = isa + "cell " + std::to_string(kind) + " H=" + std::to_string(H) + " B=" + std::to_string(B);
+  auto compare = [&](const std::vector<double>& expected, auto found, int64_t rows, int64_t n, const char* name) {
+    double worst = 0;
+    for (int64_t row = 0; row < rows; row++)
+      for (int64_t i = 0; i < n; i++) {
+        double e = expected[size_t(row * n + i)], f = found(row, i);
+        worst = std::isfinite(f) ? std::max(worst, std::abs(f - e) / (1 + std::abs(e))) : INFINITY;
+      }
+    check(worst < 1e-4, what + " " + name + ": off by " + std::to_string(worst));
+  };
+  compare(r.h, [&](int64_t row, int64_t u) { return h.panels.at(row, u); }, (T + 1) * B, H, "h");
+  r.backward();
+  parallel([&](const Team& team) { k.backward[kind](s, team); });
+  compare(r.d_x, [&](int64_t row, int64_t n) { return columns.value[columns.place(row, n)]; }, T * B, r.G * H, "gates' gradient");
+  compare(r.dh, [&](int64_t b, int64_t u) { return dh.panels.at(b, u); }, B, H, "gradient of h");
+  if (cell == CellKind::lstm) compare(r.dc, [&](int64_t b, int64_t u) { return dc.panels.at(b, u); }, B, H, "gradient of c");
+}
+
+void sequences(const std::string& isa) {
+  for (int threads : {1, 3}) {
+    use_threads(threads);
+    for (CellKind cell : {CellKind::rnn_tanh, CellKind::rnn_relu, CellKind::gru, CellKind::lstm})
+      for (int64_t H : {1, 37, 100})
+        for (int64_t B : {1, 9}) {
+          sequence(isa, cell, 5, B, H, 1);
+          if (B >= threads) sequence(isa, cell, 2, B, H, threads);
+        }
+  }
+}
+
+void masks(const std::string& isa) {
+  const Kernels& k = current_kernels();
+  for (int64_t columns : {1, 37, 64, 100}) {
+    Matrix x(12, columns, k.width), out(12, columns, k.width, false), expected(12, columns, k.width, false);
+    Mask mask{0x12345678u, 77, 1.5f, 3, 5, 1};
+    reference::drop(x.panels, mask, 6, expected.panels);
+    k.drop(x.panels, mask, 6, out.panels, {0, 12});
+    check_equal(out, expected, 0, isa + "dropout");
+  }
+}
+
+void norms(const std::string& isa) {
+  const Kernels& k = current_kernels();
+  for (int64_t columns : {1, 37, 100}) {
+    Matrix x(9, columns, k.width), weight(1, columns, k.width), bias(1, columns, k.width);
+    Matrix out(9, columns, k.width, false), expected(9, columns, k.width, false);
+    Buffer<float> statistics(18);
+    for (const float* b : {static_cast<const float*>(nullptr), static_cast<const float*>(bias.buffer.data())}) {
+      reference::norm(x.panels, weight.buffer.data(), b, 1e-5f, expected.panels);
+      k.norm(x.panels, weight.buffer.data(), b, 1e-5f, out.panels, statistics.data(), {0, 9});
+      check_equal(out, expected, 1e-4, isa + "norm of " + std::to_string(columns));
+    }
+  }
+}
+
+void softmaxes(const std::string& isa) {
+  const Kernels& k = current_kernels();
+  for (int64_t V : {2, 16, 37, 1000}) {
+    Matrix logits(6, V, k.width);
+    for (int64_t r = 0; r < 6; r++) logits.panels.at(r, 0) += float(r * 30 - 60);
+    for (int64_t c = 0; c < V; c++) logits.panels.at(5, c) -= 500;  // nothing that a row shares may matter
+    Matrix expected = copy_of(logits);
+    int32_t targets[6];
+    float factors[6], nats[6], expected_nats[6];
+    for (int r = 0; r < 6; r++) targets[r] = int32_t(r * (V - 1) / 5), factors[r] = random_float();
+    reference::softmax(expected.panels, targets, factors, expected_nats);
+    k.softmax(logits.panels, targets, nullptr, nats, {0, 6});
+    for (int r = 0; r < 6; r++) check(near(nats[r], expected_nats[r], 1e-5), isa + "nats");
+    k.softmax(logits.panels, targets, factors, nats, {0, 6});
+    for (int r = 0; r < 6; r++) check(near(nats[r], expected_nats[r], 1e-5), isa + "nats in training");
+    check_equal(logits, expected, 1e-5, isa + "softmax gradient");
+  }
+}
+
+void optimisers(const std::string& isa) {
+  const Kernels& k = current_kernels();
+  constexpr int64_t N = 96;
+  for (int method = 0; method < METHODS; method++)
+    for (bool clipped : {false, true}) {
+      Buffer<float> one(5 * N), two(5 * N);
+      for (int64_t i = 0; i < 5 * N; i++) one[i] = two[i] = i < 2 * N ? random_float() : std::abs(random_float());
+      auto over = [&](Buffer<float>& b) {
+        Update u{};
+        u.size = N, u.value = b.data(), u.gradient = b.data() + N, u.slot0 = b.data() + 2 * N;
+        u.slot1 = b.data() + 3 * N, u.average = b.data() + 4 * N;
+        u.clip_value = clipped ? 0.5f : 0.f, u.gradient_scale = 0.7f, u.lr = 0.01f, u.decay = 0.1f, u.momentum = 0.9f;
+        u.beta1 = 0.8f, u.beta2 = 0.95f, u.eps = 1e-6f, u.nesterov = clipped, u.correction1 = 0.3f, u.correction2 = 0.2f;
+        u.averaging = 0.9f;
+        return u;
+      };
+      Update u = over(two);
+      for (int64_t i = 0; i < N; i++) reference::update(static_cast<MethodIndex>(method), u, i);
+      k.update[method](over(one));
+      double worst = 0;
+      for (int64_t i = 0; i < 5 * N; i++) worst = std::max(worst, double(std::abs(one[i] - two[i])) / (1 + std::abs(two[i])));
+      check(worst < 1e-5, isa + "optimiser " + std::to_string(method) + ": off by " + std::to_string(worst));
+    }
+}
+
+}  // namespace
+
+void test_kernels() {
+  int threads = thread_count();
+  on_every_isa([](const std::string& isa) {
+    products(isa), sequences(isa), masks(isa), norms(isa), softmaxes(isa), optimisers(isa);
+  });
+  use_threads(threads);
+}
+
+}  // namespace rhapsode
