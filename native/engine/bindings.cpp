@@ -133,7 +133,8 @@ nb::tuple losses_of(const Model& m, Ids ids, Ids targets, States before) {
 
 void check_text(const Model& m, const Text& text) {
   for (int32_t id : text.recent) require(id >= 0 && id < m.config.vocabulary, "recent: not of the vocabulary");
-  bool any = std::any_of(text.allowed, text.allowed + m.config.vocabulary, [](uint8_t a) { return a; });
+  require(static_cast<int64_t>(text.allowed.size()) == m.config.vocabulary, "allowed: not [V]");
+  bool any = std::any_of(text.allowed.begin(), text.allowed.end(), [](uint8_t a) { return a; });
   require(any && text.most > 0, "text: nothing may be written");
 }
 
@@ -161,7 +162,7 @@ void make_text(Text* self, uint64_t seed, uint64_t written, int64_t most, int32_
                double temperature, int64_t top_k, double top_p, double min_p, double penalty, int64_t window, bool greedy) {
   new (self) Text;
   self->seed = seed, self->written = written, self->most = most, self->end = end;
-  self->allowed = reinterpret_cast<const uint8_t*>(allowed.data());
+  self->allowed.assign(allowed.data(), allowed.data() + allowed.size());
   self->recent.assign(recent.data(), recent.data() + recent.size());
   self->sampling = {temperature, top_p, min_p, penalty, top_k, window, greedy};
 }
@@ -171,7 +172,7 @@ void make_text(Text* self, uint64_t seed, uint64_t written, int64_t most, int32_
 void bind_engine(nb::module_& m) {
   nb::class_<Text>(m, "EngineText", "a text to write on: rhapsode.config.SamplingConfig and where the text is")
       .def("__init__", &make_text, nb::kw_only(), "seed"_a, "written"_a, "most"_a, "end"_a, "allowed"_a, "recent"_a,
-           "temperature"_a, "top_k"_a, "top_p"_a, "min_p"_a, "penalty"_a, "window"_a, "greedy"_a, nb::keep_alive<1, 6>());
+           "temperature"_a, "top_k"_a, "top_p"_a, "min_p"_a, "penalty"_a, "window"_a, "greedy"_a);
 
   nb::class_<Model>(m, "EngineModel", "a model that predicts: weights packed in a precision, shared by threads")
       .def(nb::new_(&make_model), "config"_a, "parameters"_a, "precision"_a)

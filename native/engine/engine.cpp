@@ -142,7 +142,7 @@ class Writers {
     Writing& w = writings_[static_cast<size_t>(i)];
     const Text& text = texts_[static_cast<size_t>(w.number)];
     const double u = uniform(text.seed, text.written + w.ids.size());
-    const int32_t id = sampler_.choose(row(i), text.allowed, text.sampling, w.recent, u);
+    const int32_t id = sampler_.choose(row(i), text.allowed.data(), text.sampling, w.recent, u);
     if (id < 0) return w.damaged = true, 0;
     w.ids.push_back(id);
     if (with_log_p_) w.log_p.push_back(sampler_.log_probability(row(i), id));

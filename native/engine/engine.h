@@ -35,7 +35,7 @@ struct Text {
   uint64_t written = 0;             // symbols so far: number `written` of the seed's stream chooses the next one
   int64_t most = 0;                 // symbols to write now
   int32_t end = -1;                 // the symbol that ends the text
-  const uint8_t* allowed = nullptr; // [V]: which symbols may be written
+  std::vector<uint8_t> allowed;     // [V]: which symbols may be written
   std::vector<int32_t> recent;      // the last symbols, as far as the repetition penalty looks back
 
   std::vector<int32_t> ids;         // what was written
