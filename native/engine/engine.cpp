@@ -11,6 +11,7 @@ namespace rhapsode::engine {
 namespace {
 
 constexpr int64_t PIECE = 64, PIECE_ROWS = 256;      // symbols of a sequence read at a time, and of all together
+constexpr int64_t SIDE_BY_SIDE = 64;                 // sequences that one thread moves at once: their gates stay in its cache
 constexpr int64_t LOGIT_ROWS = 32;                   // rows of logits made at a time
 constexpr int64_t SHARED_STEP_BYTES = 128 << 10;     // of weights: from here on one sequence is shared by threads
 constexpr int64_t SHARED_BYTES = 4 << 20;            // of weights read in one call: less is not worth waking threads for
@@ -46,15 +47,18 @@ void run(const Model& m, int64_t steps, int64_t B, int64_t piece, const StateArr
   std::optional<Walk> common;
   parallel_or_alone(several, [&](const Team& team) {
     Share share = share_of(team, B);
-    if (!share.count()) return;
-    std::optional<Walk> own;
-    std::optional<Walk>& walk = B == 1 ? common : own;
-    if (share.team.thread == 0) {
-      walk.emplace(m, share.count(), piece, share.team.threads);
-      enter(*walk, share.sequences.first);
+    const Range all = share.sequences;
+    for (int64_t first = all.first; first < all.last; first = share.sequences.last) {
+      share.sequences = {first, std::min(first + SIDE_BY_SIDE, all.last)};
+      std::optional<Walk> own;
+      std::optional<Walk>& walk = B == 1 ? common : own;
+      if (share.team.thread == 0) {
+        walk.emplace(m, share.count(), piece, share.team.threads);
+        enter(*walk, first);
+      }
+      if (share.team.threads > 1) share.team.barrier();
+      f(*walk, share);
     }
-    if (share.team.threads > 1) share.team.barrier();
-    f(*walk, share);
   });
 }
 
@@ -68,7 +72,7 @@ void leave(const Model& m, const Walk& walk, int64_t first, const StateArrays& s
 // Reads everything in pieces; take(t, b, logits) is called once for each id, by one of the threads.
 template <class Take>
 void read_all(const Model& m, const int32_t* ids, int64_t T, int64_t B, const StateArrays& state, Take take) {
-  const int64_t piece = std::min(T, std::clamp<int64_t>(PIECE_ROWS / B, 1, PIECE));
+  const int64_t piece = std::min(T, std::clamp<int64_t>(PIECE_ROWS / std::min(B, SIDE_BY_SIDE), 1, PIECE));
   run(m, T, B, piece, state, [&](Walk& walk, const Share& share) {
     const int64_t R = share.count();
     std::vector<int32_t> own_ids(static_cast<size_t>(piece * R));

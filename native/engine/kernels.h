@@ -50,6 +50,8 @@ enum CellIndex { RNN_TANH, RNN_RELU, GRU, LSTM, CELLS };
 struct Kernels {
   Products products[WEIGHT_TYPES];
   void (*cell[CELLS])(const CellRows&);
+  // With activation functions of lower accuracy where that is faster, for weights that are rounded.
+  void (*quick_cell[CELLS])(const CellRows&);
 
   // y = norm of x over `width` values times weight, plus bias where there is one (LayerNorm, which centres x).
   void (*norm)(const float* x, int64_t width, const float* weight, const float* bias, float* y);

@@ -55,7 +55,8 @@ struct alignas(64) TileConfig {
 // GCC 12's _tile_loadconfig tells the compiler of 8 of the 64 bytes.
 RHAPSODE_INLINE void load_config(const TileConfig& config) { __asm__ volatile("ldtilecfg %0" : : "m"(config)); }
 
-// 16 or 32 rows by 1 or 2 lines of a group: tiles 0-3 add up, 4-5 hold inputs, 6-7 weights.
+// 16 or 32 rows by 1 or 2 lines of a group: tiles 0-3 add up, 4-5 hold inputs, 6-7 weights. Weights are loaded past the L1
+// cache, which so keeps the inputs.
 template <int ROW_TILES, int LINES>
 RHAPSODE_INLINE void tiles(const PackedMatrix& m, int64_t group, int64_t line, Operand x, int64_t row, int32_t* sums) {
   const int64_t stride = m.lines_in(group) * STEP_BYTES;
@@ -68,8 +69,8 @@ RHAPSODE_INLINE void tiles(const PackedMatrix& m, int64_t group, int64_t line, O
   for (int64_t k = 0; k < m.steps; k += 16, w += 16 * stride, in += 64) {
     _tile_loadd(4, in, x.stride);
     if (ROW_TILES > 1) _tile_loadd(5, in + TILE_ROWS * x.stride, x.stride);
-    _tile_loadd(6, w, stride);
-    if (LINES > 1) _tile_loadd(7, w + STEP_BYTES, stride);
+    _tile_stream_loadd(6, w, stride);
+    if (LINES > 1) _tile_stream_loadd(7, w + STEP_BYTES, stride);
     _tile_dpbusd(0, 4, 6);
     if (LINES > 1) _tile_dpbusd(1, 4, 7);
     if (ROW_TILES > 1) _tile_dpbusd(2, 5, 6);
@@ -88,10 +89,12 @@ RHAPSODE_INLINE void tile_block(const PackedMatrix& m, int64_t group, int64_t li
   if (rows > TILE_ROWS) lines > 1 ? tiles<2, 2>(m, group, line, x, row, sums) : tiles<2, 1>(m, group, line, x, row, sums);
   else lines > 1 ? tiles<1, 2>(m, group, line, x, row, sums) : tiles<1, 1>(m, group, line, x, row, sums);
   for (int l = 0; l < lines; l++) {
-    int64_t output = ((group * GROUP) + line + l) * LINE;
+    const int64_t output = (group * GROUP + line + l) * LINE;
+    const F scale = load(m.scale.data() + output);
+    const __m512i offset = _mm512_loadu_si512(m.sums.data() + output);
     for (int64_t r = 0; r < rows; r++) {
-      I s = {_mm512_load_si512(sums + (r / TILE_ROWS * 2 + l) * 256 + r % TILE_ROWS * 16)};
-      F value = Int8::result(m, output, s, x, row + r);
+      const int32_t* s = sums + (r / TILE_ROWS * 2 + l) * 256 + r % TILE_ROWS * 16;
+      F value = F{_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(s), offset))} * (scale * all(x.scale[row + r]));
       const float* b = base[row + r];
       store(y + (row + r) * ld + output, b ? value + load(b + output) : value);
     }

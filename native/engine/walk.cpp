@@ -120,6 +120,7 @@ void Walk::recur(size_t number, int64_t T, const Team& team) {
   const Layer& layer = m_.layers[number];
   LayerState& s = states_[number];
   const UnitPart part = unit_part(m_, team);
+  const auto* cells = m_.config.type == WeightType::fp32 ? m_.kernels.cell : m_.kernels.quick_cell;
   const bool gru = m_.config.cell == GRU;
   const std::vector<const float*> same(gru ? static_cast<size_t>(rows_) : 0, layer.recurrent_base.data());
   const float* before = last_h(number, own);
@@ -129,7 +130,7 @@ void Walk::recur(size_t number, int64_t T, const Team& team) {
     Operand operand = prepare(layer.recurrent, before, m_.width, rows_, own);
     m_.products().product(layer.recurrent, part.groups, operand, rows_, gru ? same.data() : received, own.gates.data(),
                           m_.gate_width);
-    m_.kernels.cell[m_.config.cell]({rows_, part.lines, gru ? received : own.gate_rows.data(), own.gates.data(),
+    cells[m_.config.cell]({rows_, part.lines, gru ? received : own.gate_rows.data(), own.gates.data(),
                                      m_.gate_width, before, h, s.c.data(), m_.width});
     if (team.threads > 1) team.barrier();
   }

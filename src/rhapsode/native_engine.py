@@ -1,8 +1,8 @@
 """The native engine: the same interface as the reference in `rhapsode.engine`, the arithmetic in C++.
 
-Weights are packed once, in fp32, bf16 or int8 (a scale for each output; what they meet is rounded to int8 too, each
-vector by its own largest entry). The batch law holds in each, for all of `step`, `read`, `losses` and `write`. Calls let
-go of the interpreter lock, and many threads may call at once.
+Weights are packed once, in fp32, bf16 or int8 (a scale for each output; what they meet is rounded to int8 too,
+each vector by its own largest entry). The batch law holds in each, for all of `step`, `read`, `losses` and `write`. Calls
+let go of the interpreter lock, and many threads may call at once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rhapsode import _native
+import rhapsode._native as _native
 from rhapsode.engine import Answer, Ask, Engine
 from rhapsode.modelfile import ModelFile, Precision
 from rhapsode.nn.cells import CELLS
