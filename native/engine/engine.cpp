@@ -14,7 +14,7 @@ constexpr int64_t PIECE = 64, PIECE_ROWS = 256;      // symbols of a sequence re
 constexpr int64_t SIDE_BY_SIDE = 64;                 // sequences that one thread moves at once: their gates stay in its cache
 constexpr int64_t LOGIT_ROWS = 32;                   // rows of logits made at a time
 constexpr int64_t SHARED_STEP_BYTES = 128 << 10;     // of weights: from here on one sequence is shared by threads
-constexpr int64_t SHARED_BYTES = 4 << 20;            // of weights read in one call: less is not worth waking threads for
+constexpr int64_t SHARED_BYTES = 16 << 20;           // of weights read in one call: less is not worth waking threads for
 constexpr int64_t SHARED_OUTPUT_BYTES = 128 << 10;   // of the output layer: from here on threads divide it
 
 bool worth_sharing(const Model& m, int64_t steps, int64_t sequences) {
@@ -43,9 +43,12 @@ void run(const Model& m, int64_t steps, int64_t B, int64_t piece, const StateArr
     for (size_t i = 0; i < state.before.size(); i++)
       walk.set_state(static_cast<int64_t>(i) / fields, static_cast<int64_t>(i) % fields, state.before[i] + first * H);
   };
-  const bool several = worth_sharing(m, steps, B);
+  const bool worth = worth_sharing(m, steps, B), several = worth && (B > 1 || m.pace.share());
+  bool shared = false;
+  Stopwatch watch;
   std::optional<Walk> common;
   parallel_or_alone(several, [&](const Team& team) {
+    if (team.thread == 0) shared = team.threads > 1;
     Share share = share_of(team, B);
     const Range all = share.sequences;
     for (int64_t first = all.first; first < all.last; first = share.sequences.last) {
@@ -60,6 +63,7 @@ void run(const Model& m, int64_t steps, int64_t B, int64_t piece, const StateArr
       f(*walk, share);
     }
   });
+  if (worth && B == 1) m.pace.took(shared, watch.seconds() / static_cast<double>(steps));
 }
 
 void leave(const Model& m, const Walk& walk, int64_t first, const StateArrays& state) {

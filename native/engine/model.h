@@ -1,4 +1,5 @@
-// A model that predicts: its weights, packed once, never changed, shared by all threads.
+// A model that predicts: its weights, packed once, never changed, shared by all threads. (What it learns of the
+// machine's pace changes no result.)
 #pragma once
 
 #include <cstdint>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "engine/kernels.h"
+#include "engine/pace.h"
 #include "engine/packed.h"
 
 namespace rhapsode::engine {
@@ -65,6 +67,8 @@ class Model {
   NormWeights norm;
   PackedMatrix output;
   Buffer<float> output_bias;
+
+  mutable Pace pace;  // of calls with one sequence
 
  private:
   Layer make_layer(int64_t number, const FindParameter& find) const;
