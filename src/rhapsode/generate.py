@@ -36,7 +36,7 @@ class Written:
 
 
 FIRST, GROWTH, MOST = 1, 4, 256
-"""Of a text that the engine writes by itself: symbols in the first step, how much longer each next one is, and at most."""
+"""Of a text that the engine writes by itself: symbols in the first step, how much longer the next is, at most."""
 
 
 class Step(NamedTuple):

@@ -50,7 +50,7 @@ class ModelFile:
     parameters: Parameters
     training: dict[str, Any] = field(default_factory=dict)
     precision: Precision = "fp32"
-    """in which the matrices are stored, fp32 or int8, and what engines run the model in. Parameters are always float32."""
+    """in which matrices are stored, fp32 or int8, and what engines run them in. Parameters are always float32."""
 
     def save(self, path: str | Path) -> None:
         """Write the file, whole or not at all.

@@ -1,8 +1,8 @@
 """The native engine: the same interface as the reference in `rhapsode.engine`, the arithmetic in C++.
 
 Weights are packed once, in fp32, bf16 or int8 (a scale for each output; what they meet is rounded to int8 too,
-each vector by its own largest entry). The batch law holds in each, for all of `step`, `read`, `losses` and `write`. Calls
-let go of the interpreter lock, and many threads may call at once.
+each vector by its own largest entry). The batch law holds in each, for all of `step`, `read`, `losses` and `write`.
+Calls let go of the interpreter lock, and many threads may call at once.
 """
 
 from __future__ import annotations
