@@ -174,6 +174,9 @@ void bind_engine(nb::module_& m) {
       .def("__init__", &make_text, nb::kw_only(), "seed"_a, "written"_a, "most"_a, "end"_a, "allowed"_a, "recent"_a,
            "temperature"_a, "top_k"_a, "top_p"_a, "min_p"_a, "penalty"_a, "window"_a, "greedy"_a);
 
+  m.def("seconds_to_read", &seconds_to_read, "bytes"_a, "repeats"_a, nb::call_guard<nb::gil_scoped_release>(),
+        "seconds that one thread needs to read so many bytes once, the best of `repeats`");
+
   nb::class_<Model>(m, "EngineModel", "a model that predicts: weights packed in a precision, shared by threads")
       .def(nb::new_(&make_model), "config"_a, "parameters"_a, "precision"_a)
       .def_prop_ro("step_bytes", &Model::step_bytes, "bytes of weights that a symbol of one sequence reads")

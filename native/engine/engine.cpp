@@ -218,6 +218,20 @@ void losses(const Model& m, const int32_t* ids, const int32_t* targets, int64_t 
   });
 }
 
+double seconds_to_read(int64_t bytes, int repeats) {
+  const Kernels& kernels = current_kernels();
+  Buffer<uint8_t> data(round_up(bytes, 1024));
+  double best = 0;
+  volatile uint32_t seen = 0;
+  for (int i = 0; i < repeats; i++) {
+    Stopwatch watch;
+    for (int again = 0; again < 4; again++) seen = seen + kernels.checksum(data.data(), data.size());
+    const double seconds = watch.seconds() / 4;
+    if (i == 0 || seconds < best) best = seconds;
+  }
+  return best;
+}
+
 void generate(const Model& m, std::vector<Text>& texts, bool with_log_p, const StateArrays& state,
               const float* logits_before, float* logits_after) {
   int64_t steps = 0;

@@ -47,4 +47,7 @@ struct Text {
 void generate(const Model& model, std::vector<Text>& texts, bool with_log_p, const StateArrays& state,
               const float* logits_before, float* logits_after);
 
+// Seconds that one thread needs to read so many bytes once, the best of `repeats`: what no product can be faster than.
+double seconds_to_read(int64_t bytes, int repeats);
+
 }  // namespace rhapsode::engine

@@ -61,6 +61,8 @@ struct Kernels {
   double (*nats)(const float* x, int64_t n, int64_t target);
   // y = exp(x), x <= 0; -inf gives 0. Relative error below 1e-15.
   void (*exponentials)(const double* x, double* y, int64_t n);
+  // Reads bytes (a multiple of 1024) as products read weights, and does next to nothing with them: for benchmarks.
+  uint32_t (*checksum)(const uint8_t* data, int64_t bytes);
 };
 
 const Kernels& plain_kernels();

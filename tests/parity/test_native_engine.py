@@ -222,7 +222,7 @@ def test_what_does_not_fit_is_refused_not_read():
     engine = NativeEngine(random_model(layers=2))
     state = engine.initial_state(2)
     for ids in ([[0, 99]], [[0, -1]], [[0]], np.zeros((0, 2))):
-        with pytest.raises(ValueError, match="ids|state"):
+        with pytest.raises(ValueError, match=r"ids|state"):
             engine.read(np.array(ids, np.int32), state)
     with pytest.raises(ValueError, match="targets"):
         engine.losses(np.zeros((2, 2), np.int32), np.zeros((1, 2), np.int32), state)
