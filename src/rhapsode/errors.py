@@ -5,6 +5,7 @@
     ├── SourceError          text cannot be read or decoded
     ├── TokenizerError       a tokenizer cannot be made, read or applied
     ├── CorpusError          a prepared corpus is missing, damaged or too small
+    ├── LanguageError        a sampler's table or a grammar is not one, or its sentences have no end
     ├── ModelFileError       a model file is not one, is damaged, or is of another format
     ├── SessionError         a session file is not one, is damaged, or belongs to another model
     ├── RunError             a run folder cannot be started, resumed or found
@@ -46,6 +47,10 @@ class TokenizerError(RhapsodeError):
 
 class CorpusError(RhapsodeError):
     """A prepared corpus is missing, damaged or too small."""
+
+
+class LanguageError(RhapsodeError, ValueError):
+    """A sampler's table or a grammar is not one, or its sentences have no end."""
 
 
 class ModelFileError(RhapsodeError):

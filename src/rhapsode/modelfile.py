@@ -121,14 +121,16 @@ class ModelFile:
 def find(path: str | Path) -> Path:
     """The model file that `path` means: itself, or the best (else the last) one of a run folder."""
     path = Path(path)
-    if path.is_dir():
-        for name in (BEST, LAST):
-            if (path / name).is_file():
-                return path / name
+    try:
+        folder = path.is_dir()
+        for file in (path / BEST, path / LAST) if folder else (path,):
+            if file.is_file():
+                return file
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if folder:
         raise ModelFileError(f"{path}: a folder without a model file ({BEST} or {LAST})")
-    if not path.is_file():
-        raise ModelFileError(f"{path}: no such model file or run folder")
-    return path
+    raise ModelFileError(f"{path}: no such model file or run folder")
 
 
 def quantised(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -28,6 +28,7 @@ class TensorFile:
 
         self.path, self._error = path, error
         try:
+            open(path, "rb").close()  # what the system refuses it says better than safetensors does
             self._file = safe_open(path, framework="numpy")
             head = json.loads((self._file.metadata() or {}).get(entry, "null"))
         except SafetensorError as reason:

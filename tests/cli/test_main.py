@@ -125,6 +125,7 @@ def raising(error: BaseException):
     [
         (ConfigError("top_p", 3, "less"), 2, "rhapsode: --top-p: found 3, allowed: less\n"),
         (OutputError("x: cannot be written:\nfull"), 1, "rhapsode: x: cannot be written: full\n"),
+        (PermissionError(13, "Permission denied", "x"), 1, "rhapsode: x: Permission denied\n"),
         (ValueError("bug"), 1, "rhapsode: unexpected ValueError: bug (RHAPSODE_DEBUG=1 shows where)\n"),
         (KeyboardInterrupt(), 130, ""),
     ],
@@ -226,6 +227,21 @@ def test_a_full_disk_behind_stdout_is_one_line():
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
     assert "No space left" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
+@pytest.mark.parametrize(
+    ("words", "status", "stream"),
+    [("--help >&-", 1, "standard output"), ("prepare - <&-", 2, "<stdin>"), ("score m <&-", 2, "m: no such model")],
+)
+def test_closed_streams_are_one_line(words, status, stream, tmp_path, monkeypatch):
+    monkeypatch.setenv("RHAPSODE_CACHE", str(tmp_path))
+    result = subprocess.run(
+        f"{sys.executable} -m rhapsode {words}", shell=True, capture_output=True, text=True, timeout=60, cwd=tmp_path
+    )
+    assert result.returncode == status
+    assert result.stderr.count("\n") == 1
+    assert stream in result.stderr
 
 
 def complete(*words: str) -> list[str]:

@@ -166,3 +166,8 @@ def test_missing_files_and_places(whole, tmp_path):
         ModelFile.load(tmp_path / "none.safetensors")
     with pytest.raises(OutputError, match="nowhere"):
         load(folder, data).save(tmp_path / "nowhere" / "m.safetensors")
+
+
+def test_a_name_that_the_system_refuses():
+    with pytest.raises(ModelFileError, match=r"cannot be read|no such model"):
+        ModelFile.load("x" * 300)

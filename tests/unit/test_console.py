@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 
 import pytest
 
@@ -59,11 +60,11 @@ def test_a_terminal_gets_a_bar_and_samples_as_they_are():
     assert "1.7500" in text
 
 
-@pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_without_a_held_out_part_this_is_said(loss):
+@pytest.mark.parametrize(("loss", "said"), [(math.nan, "held out nan"), (math.inf, "no held-out text")])
+def test_without_a_held_out_part_this_is_said(loss, said):
     stream = io.StringIO()
     console.PlainConsole(1.0, stream).validation(report(val=loss), best=True)
-    assert "no held-out text" in stream.getvalue()
+    assert said in stream.getvalue()
 
 
 def test_resuming_cuts_the_metrics_back(tmp_path):
@@ -80,3 +81,22 @@ def test_resuming_cuts_the_metrics_back(tmp_path):
     assert [row["step"] for row in rows] == [1, 5, 6]
     assert rows[-1]["val_nats_per_token"] == 1.5
     assert "<svg" in (tmp_path / "loss.svg").read_text()
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_the_bar_and_the_time_left_fit_any_terminal(width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    observer = console.console_observer(2.0, stream)
+    stream.truncate(0)
+    observer.step(report())
+    observer.progress.refresh()
+    observer.close()
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+    (line,) = {part.strip("\0 \r") for part in re.split(r"[\r\n]", text) if "1:01 left" in part}
+    assert line.startswith("━")
+    assert "50 %" in line
+    assert "1.7500" in line
+    assert len(line) <= width
+    assert ("tokens/s" in line) == (width >= 80)

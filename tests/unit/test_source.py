@@ -221,3 +221,10 @@ def test_a_long_cell_works(tmp_path):
 def test_tables_that_hold_no_text_are_refused(tmp_path, text, options, said):
     with pytest.raises(SourceError, match=said):
         records_of(write(tmp_path / "a.csv", text), **options)
+
+
+def test_a_name_that_the_system_refuses(tmp_path):
+    with pytest.raises(SourceError, match="cannot be read: File name too long"):
+        found(tmp_path, "x" * 300)
+    with pytest.raises(SourceError, match="null"):
+        found(tmp_path, "a\0b")

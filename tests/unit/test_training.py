@@ -13,7 +13,7 @@ from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.errors import ConfigError, CorpusError, RunError, TrainingError
 from rhapsode.modelfile import ModelFile
 from rhapsode.nn.spec import initial_parameters
-from rhapsode.training.api import start
+from rhapsode.training.api import counts, load_corpus, start
 from rhapsode.training.loop import Loop
 from rhapsode.training.progress import Budget
 from rhapsode.training.run import default_folder
@@ -184,6 +184,35 @@ def test_resume_keeps_what_the_run_began_with_but_may_go_on_longer(source, tmp_p
     outcome = start((source,), tmp_path / "run", {"hidden": 16, "steps": 6}, resume=True).go()
     assert outcome.progress.step == 6
     assert [row["step"] for row in rows(tmp_path / "run")][-1] == 6
+
+
+def test_resume_with_another_text_is_refused(source, tmp_path):
+    start((source,), tmp_path / "run", SMALL | {"steps": 2}).go()
+    (tmp_path / "other.txt").write_text(verses(200, seed=3))
+    with pytest.raises(RunError, match=r"a run on .*verses.txt, found other.txt"):
+        start(("other.txt",), tmp_path / "run", {}, resume=True)
+
+
+def test_a_held_out_loss_that_is_no_number_is_never_the_best(source, tmp_path, monkeypatch):
+    run = start((source,), tmp_path / "run", SMALL | {"steps": 4, "validate_every": 2})
+    losses = iter([2.0, math.nan])
+    monkeypatch.setattr("rhapsode.training.loop.held_out_loss", lambda *_: next(losses))
+    outcome = run.go()
+    assert (outcome.progress.best_loss, outcome.progress.best_step) == (2.0, 2)
+    assert ModelFile.load(tmp_path / "run").training["progress"]["step"] == 2
+
+
+def test_a_folder_with_some_manifest_is_text(tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "manifest.json").write_text('{"name": "a web page"}\n' * 9)
+    corpus = load_corpus((str(tmp_path / "site"),), {})
+    assert corpus.train.chars > 100
+
+
+def test_nothing_held_out_counts_as_nothing(source):
+    assert counts(load_corpus((source,), {"held_out": 0}).held_out) == dict.fromkeys(
+        ("tokens", "chars", "bytes", "documents"), 0
+    )
 
 
 def test_resume_without_a_run(tmp_path, source):

@@ -116,7 +116,7 @@ def _prompt(options: Options) -> str:
         except OSError as error:
             raise SourceError(f"{options.prompt_file}: cannot be read: {error.strerror or error}") from None
     elif options.prompt == "-":
-        data, name = sys.stdin.buffer.read(), "stdin"
+        data, name = sys.stdin.buffer.read() if sys.stdin else b"", "stdin"
     else:
         return options.prompt or ""
     try:

@@ -43,6 +43,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a character that the terminal cannot show
     try:
+        if sys.stdout is None:
+            return _complain("standard output: it is closed", 1)
         status = _dispatch(words)
         sys.stdout.flush()
         return status
@@ -99,6 +101,7 @@ def _failed(error: Exception) -> int:
         return _complain(str(error), error.exit_status)
     if isinstance(error, OSError):
         _abandon_stdout()
+        return _complain(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
     hint = "" if os.environ.get("RHAPSODE_DEBUG") else " (RHAPSODE_DEBUG=1 shows where)"
     return _complain(f"unexpected {type(error).__name__}: {error}{hint}", 1)
 

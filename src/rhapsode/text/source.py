@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -62,18 +63,34 @@ def _of_argument(
     argument: str, config: CorpusConfig, copies: Path, stdin: BinaryIO | None, notes: list[str]
 ) -> Iterator[Source]:
     if argument == STDIN:
-        yield _copied(stdin or sys.stdin.buffer, "<stdin>", "stdin", copies)
+        yield _copied(stdin or _stdin(), "<stdin>", "stdin", copies)
         return
-    path = Path(argument)
-    if not path.exists():
+    path, mode = Path(argument), _mode(argument)
+    if mode is None:
         yield from _of_glob(argument, config, copies, notes)
-    elif path.is_dir():
+    elif stat.S_ISDIR(mode):
         yield from _of_folder(path, config, notes)
-    elif path.is_file():
+    elif stat.S_ISREG(mode):
         yield Source(argument, path, kind_of(path))
     else:
         with _opened(path) as file:
             yield _copied(file, argument, path.name, copies)
+
+
+def _stdin() -> BinaryIO:
+    if sys.stdin is None:
+        raise SourceError("<stdin>: cannot be read: it is closed")
+    return sys.stdin.buffer
+
+
+def _mode(name: str) -> int | None:
+    """What kind of file has this name; None: none has."""
+    try:
+        return os.stat(name).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{name}: cannot be read: {getattr(error, 'strerror', error)}") from None
 
 
 def _of_glob(argument: str, config: CorpusConfig, copies: Path, notes: list[str]) -> Iterator[Source]:

@@ -115,7 +115,7 @@ def token_type(tokenizer: Tokenizer) -> np.dtype:
 
 def is_corpus(path: str | Path) -> bool:
     """Whether `path` is a folder with a corpus's manifest."""
-    return Path(path, MANIFEST).is_file() and Path(path, "train.tokens").is_file()
+    return all(os.path.isfile(os.path.join(path, name)) for name in (MANIFEST, "train.tokens"))
 
 
 def open_parts(folder: Path, manifest: Manifest) -> list[Part]:

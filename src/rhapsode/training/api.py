@@ -18,7 +18,7 @@ from rhapsode.config import CorpusConfig, ModelConfig, TrainConfig
 from rhapsode.errors import ConfigError, RunError
 from rhapsode.modelfile import ModelFile, find
 from rhapsode.nn.spec import initial_parameters, parameter_spec
-from rhapsode.text.corpus import Corpus, Part, open_corpus, prepare
+from rhapsode.text.corpus import Corpus, Part, is_corpus, open_corpus, prepare
 from rhapsode.training.checkpoint import Checkpoint
 from rhapsode.training.loop import Loop, Outcome
 from rhapsode.training.metrics import file_observers
@@ -42,6 +42,8 @@ def train(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], **f
         fields: any field of `TrainConfig`, `ModelConfig` and `CorpusConfig` by name, e.g. ``minutes=3, hidden=256``;
             what is not named is planned to suit the text and the time. `out` keeps the run in that folder, `resume`
             goes on with the run that is there, `overwrite` replaces it.
+
+    Ctrl-C ends the training early and returns what has been learned so far; a second one raises KeyboardInterrupt.
 
     Raises:
         ConfigError: a field is unknown or its value is not allowed.
@@ -130,7 +132,12 @@ class Run:
 
 def counts(part: Part) -> dict[str, int]:
     """How much text a part of a corpus holds."""
-    return {"tokens": len(part.tokens) - 1, "chars": part.chars, "bytes": part.bytes, "documents": len(part.starts)}
+    return {
+        "tokens": max(0, len(part.tokens) - 1),
+        "chars": part.chars,
+        "bytes": part.bytes,
+        "documents": len(part.starts),
+    }
 
 
 def bits_per_char(part: Part) -> float:
@@ -150,7 +157,7 @@ def start(
     """Prepare the corpus, make the plan and the run folder; or pick up the run in `folder` with `resume`."""
     groups = split_fields(fields)
     if resume:
-        return _resumed(folder, groups, note)
+        return _resumed(sources, folder, groups, note)
     corpus = load_corpus(sources, groups[CorpusConfig], note)
     plan = make_plan(corpus, groups[ModelConfig], groups[TrainConfig], measure_speed)
     backend = resolve_backend(plan.train.backend)
@@ -171,7 +178,7 @@ def start(
 
 def load_corpus(sources: tuple[str, ...], fields: Mapping[str, Any], note: Note = lambda text: None) -> Corpus:
     """The corpus of `sources`: prepared already, or prepared now (and kept for the next time)."""
-    if len(sources) == 1 and (Path(sources[0]) / "manifest.json").is_file():
+    if len(sources) == 1 and is_corpus(sources[0]):
         if fields:
             name = next(iter(fields))
             raise ConfigError(name, fields[name], "not with a prepared corpus, which has its own")
@@ -204,9 +211,11 @@ def split_fields(fields: Mapping[str, Any]) -> dict[type, dict[str, Any]]:
     return groups
 
 
-def _resumed(folder: Path, groups: dict[type, dict[str, Any]], note: Note) -> Run:
-    """The run in `folder`. The options named must be those it began with, except the budget, which may grow."""
+def _resumed(sources: tuple[str, ...], folder: Path, groups: dict[type, dict[str, Any]], note: Note) -> Run:
+    """The run in `folder`. Sources and options must be those it began with, except the budget, which may grow."""
     d = Description.load(folder)
+    if [Path(s).name for s in sources] != [Path(s).name for s in d.sources]:
+        raise RunError(f"{folder}: a run on {', '.join(d.sources)}, found {', '.join(sources)}")
     train = d.train
     budget = {name: value for name, value in groups[TrainConfig].items() if name in BUDGETS and value is not None}
     if budget:

@@ -10,6 +10,7 @@ from typing import TextIO
 from rhapsode.training.observer import Observer, Report
 
 PLAIN_SECONDS = 5.0
+BAR_WIDTH = 10
 
 
 def console_observer(bits_per_char: float, stream: TextIO | None = None) -> Observer:
@@ -27,16 +28,17 @@ def _duration(seconds: float) -> str:
 
 
 def _figures(report: Report, bits_per_char: float) -> str:
+    """The most telling first: a narrow terminal shows only so many."""
     p = report.progress
     return (
-        f"step {p.step:,}  epoch {report.epoch:.2f}  loss {p.train_loss:.4f} "
-        f"({p.train_loss * bits_per_char:.3f} bits/char)  {report.tokens_per_second:,.0f} tokens/s"
+        f"loss {p.train_loss:.4f} ({p.train_loss * bits_per_char:.3f} bits/char)  "
+        f"{report.tokens_per_second:,.0f} tokens/s  step {p.step:,}  epoch {report.epoch:.2f}"
     )
 
 
 def _validation(report: Report, bits_per_char: float, best: bool) -> str:
     p = report.progress
-    if not math.isfinite(p.val_loss):
+    if p.val_loss == math.inf:
         return f"step {p.step:,}  no held-out text to validate on"
     text = f"held out {p.val_loss:.4f} nats/token, {p.val_loss * bits_per_char:.3f} bits/char"
     return f"step {p.step:,}  {_duration(p.seconds)}  {text}{'  (best)' if best else ''}"
@@ -52,7 +54,7 @@ class PlainConsole:
         if time.monotonic() - self.last >= PLAIN_SECONDS:
             self.last = time.monotonic()
             left = _duration(report.seconds_left)
-            self._line(f"{100 * report.used:3.0f} %  {_figures(report, self.bits_per_char)}  {left} left")
+            self._line(f"{100 * report.used:3.0f} %  {left} left  {_figures(report, self.bits_per_char)}")
 
     def validation(self, report: Report, best: bool) -> None:
         self._line(_validation(report, self.bits_per_char, best))
@@ -73,16 +75,22 @@ class LiveConsole:
     def __init__(self, bits_per_char: float, stream: TextIO):
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
 
         self.bits_per_char = bits_per_char
-        columns = BarColumn(bar_width=24), TextColumn("{task.percentage:3.0f} %"), TextColumn("{task.description}")
-        self.progress = Progress(*columns, console=Console(file=stream), transient=True)
-        self.task = self.progress.add_task("starting", total=1.0)
+        columns = (
+            BarColumn(BAR_WIDTH, table_column=Column(width=BAR_WIDTH)),
+            TextColumn("{task.percentage:.0f} %"),
+            TextColumn("{task.fields[left]} left"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+        )
+        self.progress = Progress(*columns, console=Console(file=stream), transient=True, expand=True)
+        self.task = self.progress.add_task("starting", total=1.0, left="?")
         self.progress.start()
 
     def step(self, report: Report) -> None:
-        text = f"{_figures(report, self.bits_per_char)}  {_duration(report.seconds_left)} left"
-        self.progress.update(self.task, completed=report.used, description=text)
+        text, left = _figures(report, self.bits_per_char), _duration(report.seconds_left)
+        self.progress.update(self.task, completed=report.used, description=text, left=left)
 
     def validation(self, report: Report, best: bool) -> None:
         style = "green" if best else "yellow"

@@ -155,7 +155,7 @@ class Loop:
         loss = held_out_loss(
             self.learner, self.corpus.held_out, self.config.batches == "documents", self.config.averaging > 0
         )
-        best = self.progress.validated(loss) if math.isfinite(loss) else True
+        best = self.progress.validated(loss) if len(self.corpus.held_out.tokens) > 1 else True
         if best:
             self._model().save(self.folder / BEST)
         for observer in self.observers:

@@ -90,7 +90,7 @@ def _choose_batches(c: _Chooser, corpus: Corpus) -> None:
 
 def _choose_size(c: _Chooser, tokens: float) -> None:
     """A smaller network learns faster at first: the width, and the rate that suits it, by the tokens to be seen."""
-    few = f"about {tokens / 1e6:.1f} million symbols will be read"
+    few = f"about {float(f'{tokens:.2g}'):,.0f} symbols will be read"
     hidden, lr = next((hidden, lr) for limit, hidden, lr in SIZES if tokens < limit)
     if "hidden" not in c.model:
         c.choose(c.train, "lr", lr, f"suits hidden {hidden}")
