@@ -39,18 +39,18 @@ class Size(NamedTuple):
 
 FULL = Size(passes=10_000, sentences=400_000, steps=5_600, judged=10_000)
 QUICK = Size(passes=500, sentences=100_000, steps=1_400, judged=1_000)
-INPUT = {"documents": "lines", "tokenizer": "word", "input": "embedding", "learned_state": True}
+INPUT = {"input": "embedding", "learned_state": True}
 
 
 def ancestor(lines: list[str], folder: Path, passes: int) -> rhapsode.Model:
     """The tutorial's network, trained the tutorial's way; prints what it prints."""
-    source = write(folder / "hundred.txt", lines)
+    corpus = prepared(lines, folder, held_out=0)
     predictions = sum(len(words(line)) + 1 for line in lines)
     openers = Counter(words(line)[0] for line in lines)
     first = "the" if "the" in openers else openers.most_common(1)[0][0]
     settings = {
         **INPUT,
-        **{"cell": "rnn", "hidden": 10, "embedding_size": 10, "held_out": 0, "batches": "documents", "length": 4096},
+        **{"cell": "rnn", "hidden": 10, "embedding_size": 10, "batches": "documents", "length": 4096},
         **{"batch_size": len(lines), "optimizer": "adadelta", "lr": 1.0, "beta2": 0.95, "schedule": "constant"},
         **{"warmup": 0, "weight_decay": 0, "clip_norm": 0, "dropout_output": 0, "dropconnect": 0},
         # The tutorial's loss is a sum over all predictions, rhapsode's their mean: what is compared with gradients
@@ -58,7 +58,7 @@ def ancestor(lines: list[str], folder: Path, passes: int) -> rhapsode.Model:
         **{"clip_value": 5 / predictions, "eps": 1e-6 / predictions**2},
     }
     for done in range(100, passes + 1, 100):
-        model = rhapsode.train(source, steps=done, out=folder / "ancestor", resume=done > 100, **settings)
+        model = rhapsode.train(corpus, steps=done, out=folder / "ancestor", resume=done > 100, **settings)
         print(f"epoch {done}, error={nats(model, lines).sum():.2f}", flush=True)
         if done % 500 == 0:
             going_on = model.samples(first, greedy=True, length=200, stop=(".",))[0]
@@ -68,8 +68,8 @@ def ancestor(lines: list[str], folder: Path, passes: int) -> rhapsode.Model:
 
 def better(sentences: list[str], folder: Path, steps: int) -> rhapsode.Model:
     """A small LSTM, which sees each of very many sentences at most once."""
-    source = write(folder / "fresh.txt", sentences)
-    return rhapsode.train(source, steps=steps, hidden=64, embedding_size=32, lr=2e-2, batch_size=64, **INPUT)
+    corpus = prepared(sentences, folder)
+    return rhapsode.train(corpus, steps=steps, hidden=64, embedding_size=32, lr=2e-2, batch_size=64, **INPUT)
 
 
 def judge(name: str, model: rhapsode.Model, language: Language, fresh: list[Sample], seconds: float) -> None:
@@ -94,9 +94,12 @@ def words(sentence: str) -> list[str]:
     return sentence.split()
 
 
-def write(path: Path, lines: list[str]) -> Path:
-    path.write_text("".join(line + "\n" for line in lines), "utf-8")
-    return path
+def prepared(lines: list[str], folder: Path, held_out: float | None = None) -> Path:
+    """The corpus of these lines, each a document of words."""
+    source, out = folder / f"{len(lines)}.txt", folder / f"{len(lines)}-corpus"
+    source.write_text("".join(line + "\n" for line in lines), "utf-8")
+    config = rhapsode.CorpusConfig(documents="lines", tokenizer="word", held_out=held_out)
+    return rhapsode.prepare([str(source)], config, out).path
 
 
 def main() -> None:

@@ -22,8 +22,8 @@ from rhapsode.errors import CorpusError
 from rhapsode.modelfile import ModelFile
 from rhapsode.text.corpus import Part
 from rhapsode.text.store import token_type
-from rhapsode.text.tokenizer import Decoder, Tokenizer
-from rhapsode.text.tokenizers.base import REPLACEMENT, normalise
+from rhapsode.text.tokenizer import Tokenizer
+from rhapsode.text.tokenizers.base import normalise
 
 ROWS, PIECE = 64, 256
 """At most so many spans side by side, and so many symbols of each at a time."""
@@ -181,7 +181,7 @@ class Score:
     """How surprising a text is, in nats."""
 
     text: str
-    """as the model reads it: the text itself, unless its tokenizer changes it (lower case, unknown words)"""
+    """the text itself, unless its lower case is longer: then that"""
     chars: int
     bytes: int
     unknown: int
@@ -230,18 +230,18 @@ def score_all(
         found[index] = nats
         done += len(index)
         progress(done, int(sizes.sum()))
-    decoder, places = engine.tokenizer.decoder(), zip(texts, part.starts, sizes, strict=True)
     return [
-        _score(engine.tokenizer, decoder, text, part.tokens[s + 1 : s + n + 1], found[s : s + n])
-        for text, s, n in places
+        _score(engine.tokenizer, text, part.tokens[s + 1 : s + n + 1], found[s : s + n])
+        for text, s, n in zip(texts, part.starts, sizes, strict=True)
     ]
 
 
-def _score(tokenizer: Tokenizer, decoder: Decoder, text: str, tokens: np.ndarray, nats: np.ndarray) -> Score:
+def _score(tokenizer: Tokenizer, text: str, tokens: np.ndarray, nats: np.ndarray) -> Score:
     """The score of `text` from the nats of its tokens."""
-    pieces = [decoder.push(id) for id in tokens.tolist()]
+    pieces = tokenizer.split(text)
+    pieces += [""] * (len(tokens) - len(pieces))  # the closing boundary
     read, size = "".join(pieces), np.array([len(piece) for piece in pieces], np.int64)
-    if _shows(read, text, tokenizer.lowercase):
+    if len(read) == len(text):
         read, ends = text, np.cumsum(size)
         pieces = [text[end - n : end] for end, n in zip(ends, size, strict=True)]
     end = float(nats[tokens == tokenizer.boundary].sum())
@@ -254,13 +254,6 @@ def _score(tokenizer: Tokenizer, decoder: Decoder, text: str, tokens: np.ndarray
         per_char=_over_characters(nats, size),
         end=end,
     )
-
-
-def _shows(read: str, text: str, lowercase: bool) -> bool:
-    """Whether each character of `read` stands for that of `text` at its place."""
-    normal = normalise(text, lowercase)
-    same = len(read) == len(normal) == len(text)
-    return same and all(a in (b, REPLACEMENT) for a, b in zip(read, normal, strict=True))
 
 
 def _over_characters(nats: np.ndarray, size: np.ndarray) -> np.ndarray:

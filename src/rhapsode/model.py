@@ -95,11 +95,11 @@ class Model:
 
     def unknown(self, text: str) -> list[str]:
         """The distinct characters (or words) of `text` that the model has no symbol for, in order of appearance."""
-        unknown = self.tokenizer.unknown
-        if unknown is None or unknown not in self.tokenizer.encode(text):
+        ids = self.tokenizer.encode(text)
+        if self.tokenizer.unknown not in ids:
             return []
-        parts = text.split() if self.tokenizer.kind == "word" else text
-        return [part for part in dict.fromkeys(parts) if unknown in self.tokenizer.encode(part)]
+        parts = zip(self.tokenizer.split(text), ids, strict=True)
+        return list(dict.fromkeys(part.strip() or part for part, id in parts if id == self.tokenizer.unknown))
 
     def save(self, path: str | Path) -> None:
         """Write the model file, whole or not at all.

@@ -35,6 +35,8 @@ class Session:
         """Begin a document, or go on from a `position` that another session of the same model was at."""
         self.engine = engine
         self.position = beginning(engine) if position is None else position
+        self.ended_by: str | None = None
+        """why the text that was generated last has ended: see `Written.ended_by`"""
 
     def read(self, text: str) -> np.ndarray:
         """Read `text`; return how surprising each of its tokens was, -ln p, [N] float64 nats."""
@@ -59,12 +61,13 @@ class Session:
         settings = rules.settings
         if settings.beams > 1:
             written, writer = beam_search(self.engine, rules, self.position)[0]
-            self.position = writer.position
+            self.position, self.ended_by = writer.position, written.ended_by
             yield written.text
             return
         writer = Writer(rules, fresh_seed() if settings.seed is None else settings.seed, self.position)
+        self.ended_by = writer.ended
         for step in write(self.engine, [writer]):
-            self.position = writer.position
+            self.position, self.ended_by = writer.position, writer.ended
             if step.text:
                 yield step.text
 

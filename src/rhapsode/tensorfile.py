@@ -1,6 +1,6 @@
 """Arrays and a JSON head in one safetensors file (https://github.com/huggingface/safetensors): nothing in it can run.
 
-The head is one metadata entry. Models and sessions are such files; each names its entry and its own error.
+The head is one metadata entry. Models, sessions and checkpoints are such files; each names its entry and its own error.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ class TensorFile:
             raise error(f"{path}: a safetensors file, but not {what} of rhapsode")
         self.head: dict[str, Any] = head
         self.names = frozenset(self._file.keys())
+
+    def under(self, prefix: str) -> dict[str, np.ndarray]:
+        """All tensors whose names begin with `prefix`, by the rest of the name."""
+        return {n[len(prefix) :]: self._file.get_tensor(n) for n in sorted(self.names) if n.startswith(prefix)}
 
     def tensor(self, name: str, shape: tuple[int | None, ...], dtype: str = "F32") -> np.ndarray:
         """The tensor `name`, if it is of this type and shape (None: any size). Nothing is allocated before."""

@@ -219,3 +219,16 @@ def test_info_of_a_run_folder_lists_its_model_files(tmp_path, capsys):
     run = json.loads(capsys.readouterr().out)["run"]
     assert run["best.safetensors"] == {"step": 9, "val_nats_per_token": 1.25}
     assert "not a whole safetensors file" in run["last.safetensors"]["error"]
+
+
+@pytest.mark.parametrize("samples", ["1", "2"])
+def test_a_dead_end_is_told(run, file, samples):
+    status, _, err = run(file, "--only", "a", "--ban", "aa", "--samples", samples, "--seed", "1")
+    assert status == 0
+    assert err.count("nothing that may follow is allowed") == int(samples)
+
+
+def test_info_of_a_run_whose_model_tells_little(tmp_path, capsys):
+    random_model(training={"progress": 5}).save(tmp_path / "best.safetensors")
+    assert main(["info", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run"]["best.safetensors"]["step"] is None

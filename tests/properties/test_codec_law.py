@@ -66,6 +66,18 @@ def test_what_is_unknown_is_one_replacement_character(kind, text):
 
 
 @kinds
+@given(text=texts, lowercase=st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_a_text_is_split_into_a_part_for_each_id(kind, text, lowercase):
+    t = tokenizer(kind, lowercase)
+    parts, ids = t.split(text), t.encode(text)
+    assert "".join(parts) == normalise(text, lowercase)
+    assert len(parts) == len(ids)
+    decoder = t.decoder()
+    assert all(decoder.push(id) == part for part, id in zip(parts, ids.tolist(), strict=True) if id != t.unknown)
+
+
+@kinds
 @given(data=st.data())
 @settings(deadline=None, max_examples=60)
 def test_streamed_pieces_join_to_the_text(kind, data):

@@ -16,8 +16,7 @@ def run(tmp_path, *options):
     )
 
 
-def test_quick(tmp_path, monkeypatch):
-    monkeypatch.setenv("RHAPSODE_CACHE", str(tmp_path / "cache"))
+def test_quick(tmp_path):
     done = run(tmp_path)
     assert done.returncode == 0, done.stderr
     errors = [float(error) for error in re.findall(r"^epoch \d+, error=([\d.]+)$", done.stdout, re.MULTILINE)]
@@ -25,7 +24,7 @@ def test_quick(tmp_path, monkeypatch):
     assert errors == sorted(errors, reverse=True)
     assert re.search(r"^epoch 500, .*\nthe .*$", done.stdout, re.MULTILINE)
     ancestor, ours = map(float, re.findall(r"divergence +([\d.]+)", done.stdout))
-    assert 0 < ours < 0.02 < ancestor
+    assert ours < 0.03 < ancestor
     shares = [float(share) for share in re.findall(r"in the language ([\d.]+)%", done.stdout)]
     assert shares[1] >= 98
 

@@ -16,6 +16,7 @@ from rhapsode.modelfile import ModelFile
 from rhapsode.nn.spec import initial_parameters
 from rhapsode.text.tokenizers.byte import ByteTokenizer
 from rhapsode.text.tokenizers.char import CharTokenizer
+from rhapsode.text.tokenizers.word import WordTokenizer
 from texts import small_corpus
 
 CHAR, BYTE = CharTokenizer("\nabcé"), ByteTokenizer()
@@ -138,8 +139,8 @@ class Pairs(CharTokenizer):
     def encode(self, text):
         return super().encode(text)[::2]
 
-    def decoder(self):
-        return type("Doubled", (), {"push": lambda self, id: "\nabcé"[id] * 2 if id < 5 else ""})()
+    def split(self, text):
+        return [text[i : i + 2] for i in range(0, len(text), 2)]
 
 
 def test_a_token_is_spread_evenly_over_its_characters():
@@ -153,6 +154,15 @@ def test_unknown_characters_keep_their_own_face():
     found = score(make_engine(), "axb")
     assert found.text == "axb"
     assert [piece for piece, _ in found.per_token] == ["a", "x", "b"]
+
+
+def test_unknown_words_keep_their_own_face():
+    tokenizer = WordTokenizer([" the", "the", "\n"], lowercase=True)
+    found = score(make_engine(tokenizer), "The Xanadu the")
+    assert found.text == "The Xanadu the"
+    assert [piece for piece, _ in found.per_token] == ["The", " Xanadu", " the"]
+    assert found.unknown == 1
+    assert found.per_char.sum() == pytest.approx(found.nats_total)
 
 
 def test_lower_case_is_shown_as_it_was_written():

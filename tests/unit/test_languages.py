@@ -2,12 +2,15 @@
 
 import math
 import random
+import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rhapsode.errors import LanguageError
 from rhapsode.languages import Language, Sampler, nonsense
-from rhapsode.languages.ambiguity import factored
+from rhapsode.languages.ambiguity import factored, is_ll1
 from rhapsode.languages.notation import parse
 
 
@@ -36,6 +39,7 @@ def test_weights_of_any_size():
     assert Sampler({"a": 1e308, "b": 1e308}).probabilities == (0.5, 0.5)
     assert Sampler({"a": 5e-324, "b": 5e-324}).probabilities == (0.5, 0.5)
     assert Sampler({"a": 10**400, "b": 0}).probabilities == (1, 0)
+    assert Sampler({"a": np.float32(3), "b": np.int64(1)}).probabilities == (0.75, 0.25)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +186,22 @@ def test_common_beginnings_do_not_hide_that_a_grammar_is_unambiguous():
     assert len(list(factored(language.grammar))) == 9
 
 
+@pytest.mark.parametrize(
+    ("grammar", "expected"),
+    [
+        ('<s> = <a> x\n<a> = y | ""', True),
+        ('<s> = <a> x\n<a> = x | ""', False),  # x may come after nothing, or be it
+        ('<s> = <t> x | y <s>\n<t> = z <a>\n<a> = x | ""', False),  # likewise, after the end of <t>
+        ('<s> = <a> x | x\n<a> = y | ""', False),  # x may come first, or after nothing
+        ('<s> = <a> | <b>\n<a> = x | ""\n<b> = y | ""', False),  # two ways to nothing
+        ('<s> = <s> x | ""', False),
+        ('<s> = x <s> | ""', True),
+    ],
+)
+def test_ll1(grammar, expected):
+    assert is_ll1(parse(grammar)) == expected
+
+
 def test_long_sentences_and_deep_recursion():
     language = Language("<s> = a <s> b [0.9999] | c [0.0001]")
     longest = max(language.sentences(20, seed=1), key=len)
@@ -205,3 +225,16 @@ def test_the_nonsense_language():
     for wrong in ("", ".", "the ship sang", "ship sang .", "the ship sang . a", "the ship slowly twice twice would ."):
         assert not language.belongs(wrong)
     assert language.sentences(5, seed=1) == language.sentences(5, seed=1) != language.sentences(5, seed=2)
+
+
+def test_the_page_shows_what_is_so():
+    page = (Path(__file__).parents[2] / "docs" / "languages.md").read_text("utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(example, {})
+    (grammar, _) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    assert Language(grammar).belongs("hello dear dear world |")
+    entropy = nonsense().entropy
+    figures = (
+        f"{entropy.words:.4f} words on average and {entropy.sentence:.4f} nats: {entropy.per_token:.4f} nats per token"
+    )
+    assert figures in page.replace("\n", " ")

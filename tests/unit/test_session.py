@@ -18,6 +18,7 @@ from rhapsode.modelfile import ModelFile
 from rhapsode.nn.spec import parameter_spec
 from rhapsode.position import read
 from rhapsode.session import Session
+from rhapsode.text.tokenizers.word import WordTokenizer
 
 
 @pytest.fixture(scope="module")
@@ -269,3 +270,19 @@ def test_load_save_load(model, tmp_path):
     loaded = rhapsode.load(tmp_path / "m.safetensors")
     assert loaded.generate("a", length=20, seed=1) == model.generate("a", length=20, seed=1)
     assert loaded.score("bad").nats_total == pytest.approx(model.session().read("bad").sum(), rel=1e-5)
+
+
+def test_unknown_words_are_told_as_they_stand_in_the_prompt():
+    tokenizer = WordTokenizer(["the", " sea"])
+    model = Model(random_model(tokenizer))
+    assert model.unknown("the sea xanadu the sea") == ["xanadu", "the"]
+
+
+def test_a_session_knows_why_its_text_ended():
+    session = Model(random_model(training={"start": "\n"})).session()
+    session.generate(length=3)
+    assert session.ended_by == "length"
+    session.generate(length=3, only="a", ban="a")
+    assert session.ended_by == "dead end"
+    session.generate(length=3, beams=2)
+    assert session.ended_by == "length"

@@ -234,7 +234,7 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path, source):
     start((source,), tmp_path / "run", SMALL | {"steps": 2}).go()
     path = tmp_path / "run" / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(RunError, match="not a whole checkpoint"):
+    with pytest.raises(RunError, match="not a whole safetensors file"):
         start((source,), tmp_path / "run", {}, resume=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -38,17 +39,19 @@ def run(options: Options) -> int:
     if options.samples > settings.beams > 1:
         raise ConfigError("samples", options.samples, f"at most beams ({settings.beams})")
     prompt, model = _prompt(options), load(options.model, options.precision)
-    _note_unknown(model.unknown(prompt))
+    _note_unknown(model.unknown(prompt), "words" if model.tokenizer.kind == "word" else "characters")
     seed = fresh_seed() if settings.seed is None else settings.seed
     sampling = options.sampling | {"seed": seed}
     if options.json or options.samples > 1 or options.logprobs is not None:
         _write_all(model, prompt, options, sampling)
     else:
-        _write_one(model, "" if options.no_echo else prompt, model.stream(prompt, **sampling))
+        session = model.session(prompt)
+        _write_one("" if options.no_echo else prompt, session.stream(**sampling))
+        _note_dead_end(session.ended_by)
     return 0
 
 
-def _write_one(model: Model, echo: str, pieces: Any) -> None:
+def _write_one(echo: str, pieces: Iterable[str]) -> None:
     """Print one text piece by piece, and see that it ends in a line break."""
     last = echo
     print(echo, end="", flush=True)
@@ -74,7 +77,8 @@ def _write_all(model: Model, prompt: str, options: Options, sampling: dict[str, 
         if len(texts) > 1:
             origin = f"seed {text.seed}" if text.seed is not None else f"log-probability {text.log_probability:.2f}"
             print(f"=== {number} of {len(texts)}, {origin} ===")
-        _write_one(model, "" if options.no_echo else prompt, [text.text])
+        _write_one("" if options.no_echo else prompt, [text.text])
+        _note_dead_end(text.ended_by)
         if options.logprobs is not None:
             print("\n".join(_token_lines(model, text)))
 
@@ -125,8 +129,14 @@ def _prompt(options: Options) -> str:
         raise SourceError(f"{name}: not UTF-8 at byte {error.start}") from None
 
 
-def _note_unknown(unknown: list[str], most: int = 10) -> None:
-    """Say once which characters of the prompt the model does not know."""
+def _note_dead_end(ended_by: str | None) -> None:
+    """Say that a text is short because nothing more was allowed."""
+    if ended_by == "dead end":
+        note("rhapsode: the text ends here because nothing that may follow is allowed (--ban, --only, --require)")
+
+
+def _note_unknown(unknown: list[str], what: str, most: int = 10) -> None:
+    """Say once which characters or words of the prompt the model does not know."""
     if unknown:
         shown = " ".join(map(repr, unknown[:most])) + (" …" if len(unknown) > most else "")
-        note(f"rhapsode: the model was not trained on {len(unknown)} of the prompt's characters: {shown}")
+        note(f"rhapsode: the model was not trained on {len(unknown)} of the prompt's {what}: {shown}")

@@ -65,7 +65,8 @@ def _checkpoints(folder: Path) -> dict[str, Any]:
     for name in (BEST, LAST):
         if (folder / name).is_file():
             try:
-                progress = ModelFile.load(folder / name).training.get("progress", {})
+                progress = ModelFile.load(folder / name).training.get("progress")
+                progress = progress if isinstance(progress, dict) else {}
                 found[name] = {"step": progress.get("step"), "val_nats_per_token": progress.get("val_loss")}
             except RhapsodeError as error:
                 found[name] = {"error": str(error)}

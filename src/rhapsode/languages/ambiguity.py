@@ -2,9 +2,9 @@
 
 Two ways to know more of the sentences than of their derivations:
 
-    finite   a grammar without recursion: its sentences are listed with their probabilities, ambiguous or not
     LL(1)    once common beginnings of alternatives are put together, the next word, or the end, always tells which
              alternative was taken: every sentence has one derivation (Aho, Sethi and Ullman, Compilers, section 4.4)
+    finite   a grammar without recursion: its sentences are listed with their probabilities, ambiguous or not
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rhapsode.languages.expectation import expectation_matrix, recursive_groups
 from rhapsode.languages.grammar import Grammar, Nonterminal, Right, nonterminals, nullable
 
 MOST = 100_000
-"""Ways to derive one nonterminal that are listed at most."""
+"""Ways to derive the nonterminals that are listed at most, all together."""
 END = ""
 """What follows the last word."""
 
@@ -30,13 +30,15 @@ def distribution(grammar: Grammar) -> dict[Words, float] | None:
     if recursive_groups(expectation_matrix(grammar)):
         return None
     known: dict[Nonterminal, dict[Words, float]] = {}
+    left_to_list = MOST
     for left in _innermost_first(grammar):
         found = defaultdict[Words, float](float)
         for rule in grammar.rules[left]:
             parts: list[Collection[tuple[Words, float]]] = [
                 known[s].items() if isinstance(s, Nonterminal) else [((s,), 1.0)] for s in rule.right
             ]
-            if len(found) + math.prod(map(len, parts)) > MOST:
+            left_to_list -= math.prod(map(len, parts))
+            if left_to_list < 0:
                 return None
             for choice in product(*parts):
                 words = tuple(chain.from_iterable(words for words, _ in choice))

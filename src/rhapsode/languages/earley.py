@@ -48,7 +48,7 @@ class Parser:
             if place == 0:
                 scanned = self._predicted(self.grammar.start, word, 0)
             items = self._closure(scanned, waiting, word)
-            scanned = [item._replace(dot=item.dot + 1) for item in items if self._next(item) == word is not None]
+            scanned = [item._replace(dot=item.dot + 1) for item in items if word and self._next(item) == word]
             if not scanned:
                 break
         return place == len(words) and any(self._is_whole(item) for item in items)

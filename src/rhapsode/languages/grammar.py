@@ -56,11 +56,13 @@ class Grammar:
             for symbol in nonterminals(rule.right):
                 if symbol not in rules:
                     raise LanguageError(f"{symbol} is used by {rule.left} and has no rule")
-        reached = [start]
-        for left in reached:  # grows
-            found = dict.fromkeys(symbol for rule in rules[left] for symbol in nonterminals(rule.right))
-            reached += [symbol for symbol in found if symbol not in reached]
-        return cls(start, {left: rules[left] for left in reached})
+        reached, waiting = {start: rules[start]}, [start]
+        while waiting:
+            for symbol in (symbol for rule in rules[waiting.pop()] for symbol in nonterminals(rule.right)):
+                if symbol not in reached:
+                    reached[symbol] = rules[symbol]
+                    waiting.append(symbol)
+        return cls(start, reached)
 
 
 def _rules(left: Nonterminal, alternatives: Mapping[Right, float]) -> tuple[Rule, ...]:

@@ -39,9 +39,9 @@ class Entropy:
     """of a sentence: exact, or, where `known_by` is bound, at most this"""
     words: float
     """expected number of words of a sentence"""
-    known_by: Literal["finite", "LL(1)", "bound"]
-    """how the sentence's is known: all sentences were listed; each has one derivation (see `ambiguity`), so that it
-    equals the derivation's; or it is not, and the derivation's is an upper bound"""
+    known_by: Literal["LL(1)", "finite", "bound"]
+    """how the sentence's is known: each sentence has one derivation (see `ambiguity`), so that it equals the
+    derivation's; all sentences were listed; or it is not, and the derivation's is an upper bound"""
 
     @property
     def exact(self) -> bool:
@@ -104,11 +104,12 @@ class Language:
     def entropy(self) -> Entropy:
         """Of its sentences, exactly."""
         derivation, words = derivation_entropy(self.grammar), expected_words(self.grammar)
+        if is_ll1(self.grammar):
+            return Entropy(derivation, derivation, words, "LL(1)")
         listed = distribution(self.grammar)
-        if listed is not None:
-            sentence = -math.fsum(p * math.log(p) for p in listed.values())
-            return Entropy(derivation, sentence, words, "finite")
-        return Entropy(derivation, derivation, words, "LL(1)" if is_ll1(self.grammar) else "bound")
+        if listed is None:
+            return Entropy(derivation, derivation, words, "bound")
+        return Entropy(derivation, -math.fsum(p * math.log(p) for p in listed.values()), words, "finite")
 
     @cached_property
     def _parser(self) -> Parser:

@@ -7,7 +7,8 @@ import random
 from bisect import bisect_right
 from collections.abc import Mapping
 from itertools import accumulate
-from typing import Generic, TypeVar
+from numbers import Real
+from typing import Any, Generic, TypeVar
 
 from rhapsode.errors import LanguageError
 
@@ -54,9 +55,9 @@ class Sampler(Generic[Entry]):
         return -math.fsum(p * math.log(p) for p in self.probabilities if p > 0)
 
 
-def is_weight(value: object) -> bool:
+def is_weight(value: Any) -> bool:
     """Whether `value` is a finite number from 0."""
-    return isinstance(value, float | int) and not isinstance(value, bool) and 0 <= value < math.inf
+    return issubclass(type(value), Real) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def normalised(weights: list[float]) -> tuple[float, ...]:

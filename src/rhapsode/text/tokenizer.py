@@ -2,6 +2,8 @@
 
 char    code points of the training text, an unknown symbol for the rest
 byte    bytes of UTF-8: lossless on every text
+word    words, marks and white space, the most frequent ones; an unknown symbol for the rest
+bpe     parts of words, learned from the training text: lossless on every text
 """
 
 from __future__ import annotations

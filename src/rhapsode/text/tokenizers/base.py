@@ -59,6 +59,11 @@ class Tokenizer(Protocol):
         """ids [N], int32."""
         ...
 
+    def split(self, text: str) -> list[str]:
+        """The part of the text that each id of `encode` stands for; empty where it completes no character. The parts
+        join to the text, also where the vocabulary lacks them."""
+        ...
+
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """The text of the ids: nothing for a boundary, U+FFFD for the unknown symbol.
 

@@ -86,6 +86,9 @@ class BpeTokenizer:
         ids = [np.array(e.ids, np.int32) for e in self._encoder.encode_batch_fast(chunks, add_special_tokens=False)]
         return np.concatenate(ids) if ids else np.empty(0, np.int32)
 
+    def split(self, text: str) -> list[str]:
+        return list(map(self.decoder().push, self.encode(text).tolist()))
+
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         return b"".join([self._pieces[id] for id in checked_ids(ids, self.vocab_size).tolist()]).decode(
             "utf-8", "replace"

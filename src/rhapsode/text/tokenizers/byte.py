@@ -35,6 +35,9 @@ class ByteTokenizer:
     def encode(self, text: str) -> np.ndarray:
         return np.frombuffer(normalise(text, self.lowercase).encode("utf-8"), np.uint8).astype(np.int32)
 
+    def split(self, text: str) -> list[str]:
+        return list(map(self.decoder().push, self.encode(text).tolist()))
+
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         ids = checked_ids(ids, self.vocab_size)
         return ids[ids != self.boundary].astype(np.uint8).tobytes().decode("utf-8", "replace")

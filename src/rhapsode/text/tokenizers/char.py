@@ -67,6 +67,9 @@ class CharTokenizer:
             ids[at : at + CHUNK] = self._ids[_codes(text[at : at + CHUNK])]
         return ids
 
+    def split(self, text: str) -> list[str]:
+        return list(normalise(text, self.lowercase))
+
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         ids = checked_ids(ids, self.vocab_size)
         return self._codes[ids[ids != self.boundary]].tobytes().decode("utf-32-le")

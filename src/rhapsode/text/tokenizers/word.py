@@ -87,8 +87,11 @@ class WordTokenizer:
         return {"kind": self.kind, "lowercase": self.lowercase, "words": self.words}
 
     def encode(self, text: str) -> np.ndarray:
-        pieces = split_words(normalise(text, self.lowercase))
+        pieces = self.split(text)
         return np.fromiter(map(self._ids.get, pieces, repeat(self.unknown)), np.int32, len(pieces))
+
+    def split(self, text: str) -> list[str]:
+        return split_words(normalise(text, self.lowercase))
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         return "".join([self._pieces[id] for id in checked_ids(ids, self.vocab_size).tolist()])
