@@ -5,7 +5,7 @@
 
 #if defined(RHAPSODE_VEC_AVX512)
 
-constexpr int W = 16, NV = 2, MR = 8;
+constexpr int W = 16, NV = 2, MR = 12;
 struct F { __m512 v; };
 struct I { __m512i v; };
 struct M { __mmask16 v; };
@@ -44,7 +44,7 @@ RHAPSODE_INLINE M less(I a, I b) { return {_mm512_cmplt_epi32_mask(a.v, b.v)}; }
 
 #elif defined(RHAPSODE_VEC_AVX2)
 
-constexpr int W = 8, NV = 2, MR = 4;
+constexpr int W = 8, NV = 2, MR = 6;
 struct F { __m256 v; };
 struct I { __m256i v; };
 struct M { __m256 v; };
