@@ -123,7 +123,9 @@ def _check_parity(contestants: dict[str, Worker]) -> None:
     for name, (loss, norm) in first.items():
         for found, expected in zip((loss, norm), first["torch fp32"], strict=True):
             if not abs(found / expected - 1) < PARITY[name.split()[1]]:
-                raise SystemExit(f"no parity: {name} has loss and gradient norm {first[name]}, torch {first['torch fp32']}")
+                raise SystemExit(
+                    f"no parity: {name} has loss and gradient norm {first[name]}, torch {first['torch fp32']}"
+                )
 
 
 class Worker:
@@ -260,14 +262,15 @@ def _torch_step(size: Size, precision: str, ids: np.ndarray):
 
 
 def _load(recurrent, embedding, output, parameters, size: Size) -> None:
-    """rhapsode's initial weights into torch's modules. torch has biases that rhapsode has not (a second one in each gate,
-    and one beside the table): they rest at zero, so that both train the same model."""
+    """rhapsode's initial weights into torch's modules. torch has biases that rhapsode has not (a second one in each
+    gate, and one beside the table): they rest at zero, so that both train the same model."""
     import torch
 
     with torch.no_grad():
         for name, w in recurrent.named_parameters():
             kind, layer = name.rsplit("_l", 1)
-            own = {n.split(".", 2)[2]: torch.tensor(v) for n, v in parameters.items() if n.startswith(f"layers.{layer}.")}
+            prefix = f"layers.{layer}."
+            own = {n.removeprefix(prefix): torch.tensor(v) for n, v in parameters.items() if n.startswith(prefix)}
             if name == "weight_ih_l0" and size.input == "one-hot":
                 w.copy_(own["table"].t())
             elif kind in ("weight_ih", "weight_hh"):

@@ -124,8 +124,8 @@ def resolve_backend(backend: str) -> str:
     if backend == "auto":
         backend = "native" if found["native"] or not found["torch"] else "torch"
     if not found[backend]:
-        cure = {"native": "build it with a C++17 compiler: pip install rhapsode", "torch": "pip install 'rhapsode[torch]'"}
-        raise MissingDependency(f"the {backend} backend is not installed ({cure[backend]})")
+        cure = {"native": "pip install rhapsode, with a C++17 compiler", "torch": "pip install 'rhapsode[torch]'"}
+        raise MissingDependency(f"the {backend} backend is not installed: {cure[backend]}")
     return backend
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from rhapsode import _native
+import rhapsode._native as _native
 from rhapsode.backends.base import Batch, Gradients, StepResult, Update
 from rhapsode.backends.native.masks import Dropout
 from rhapsode.backends.native.model import Model
@@ -64,7 +64,7 @@ class NativeLearner:
         scale = 1 / _weight(batch)
         start = self._where_reset(batch.reset, state)
         with_start = with_state or bool(self._initial)
-        loss, finals, gradients = 0.0, [], []
+        loss, finals, starts = 0.0, [], []
         for rows in _cuts(B, self.train.accumulate):
             dropout = Dropout(self.train.seed, update.number, B, rows.start, rows.stop - rows.start, every_step)
             hidden, final = self._model.hidden(_columns(batch.inputs, rows), _part(start, rows), dropout)
@@ -76,11 +76,9 @@ class NativeLearner:
             )
             loss += piece
             finals.append(final)
-            gradients.append(d_start)
-        d_state = None
-        if with_start:
-            d_state = _joined([_like(final, d) for final, d in zip(finals, gradients, strict=True)])
-            d_state = self._split_gradient(batch.reset, d_state)
+            if d_start is not None:
+                starts.append(_like(final, d_start))
+        d_state = self._split_gradient(batch.reset, _joined(starts)) if starts else None
         return loss, _joined(finals), d_state
 
     def _where_reset(self, reset: np.ndarray, state: State) -> State:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rhapsode import _native
+import rhapsode._native as _native
 from rhapsode.nn import masks
 
 NOTHING = _native.Mask()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rhapsode import _native
+import rhapsode._native as _native
 from rhapsode.backends.native.cells import NATIVE_CELLS
 from rhapsode.backends.native.masks import NOTHING, Dropout
 from rhapsode.config import ModelConfig

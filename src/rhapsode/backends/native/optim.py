@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rhapsode import _native
+import rhapsode._native as _native
 from rhapsode.config import TrainConfig
 from rhapsode.nn.spec import DECAYED, Parameter, Parameters
 

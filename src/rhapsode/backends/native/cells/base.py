@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rhapsode import _native
+import rhapsode._native as _native
 from rhapsode.backends.native.masks import NOTHING
 from rhapsode.nn.cells import LayerState
 
