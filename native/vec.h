@@ -180,6 +180,15 @@ RHAPSODE_INLINE M less(I a, I b) { RHAPSODE_LANES(M, static_cast<int32_t>(a.v[i]
 
 constexpr int PW = W * NV;  // width of a panel
 
+// Bring the line of *p into the cache; any address will do.
+#if defined(_MSC_VER) && defined(_M_X64)
+RHAPSODE_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+#elif defined(_MSC_VER)
+RHAPSODE_INLINE void prefetch(const void* p) { __prefetch(p); }
+#else
+RHAPSODE_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
+#endif
+
 RHAPSODE_INLINE F zero() { return all(0.f); }
 // The order of the operands lets a NaN through, so that a diverging run is noticed.
 RHAPSODE_INLINE F clamp(F a, float low, float high) { return min(all(high), max(all(low), a)); }
