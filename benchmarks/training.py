@@ -14,6 +14,7 @@ does twice the arithmetic.
     python benchmarks/training.py --hidden 256 1024 --batch 32 64 --cell lstm gru --layers 1 2
     python benchmarks/training.py --input embedding --vocab 10000
     python benchmarks/training.py --isa avx2 avx512            both sides held to each of these
+    python benchmarks/training.py --threads 1 --cpu-time       on a machine that others use at the same time
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7, help="turns each contestant takes")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a turn")
     parser.add_argument("--threads", type=int, help="of each contestant (default: the physical cores)")
+    parser.add_argument("--cpu-time", action="store_true", help="count the processor's time, not the clock's")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
@@ -110,7 +112,7 @@ def _compare(size: Size, isa: str, args: argparse.Namespace) -> None:
     speeds: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(args.rounds):
         for name, worker in contestants.items():
-            speeds[name].append(worker.run(args.seconds))
+            speeds[name].append(worker.run(args.seconds, args.cpu_time))
     medians = {name: statistics.median(values) for name, values in speeds.items()}
     print("\n" + "  ".join(f"{k}={v}" for k, v in dataclasses.asdict(size).items()) + f"  isa={isa}")
     print(f"{'':20}{'tokens/s':>12}" + "".join(f"{'x ' + peer:>23}" for peer in peers) + f"{'peak MB':>10}")
@@ -169,10 +171,10 @@ class Worker:
         """Loss and norm of the gradient of the first step."""
         return self._ask("first")
 
-    def run(self, seconds: float) -> float:
+    def run(self, seconds: float, cpu_time: bool) -> float:
         """Tokens a second over about `seconds`."""
         time.sleep(0.2)  # what the contestant before has left spinning comes to rest
-        return self._ask(seconds)
+        return self._ask([seconds, cpu_time])
 
     def close(self) -> float:
         """End the process; the most memory it had, MB."""
@@ -192,7 +194,7 @@ def _work(job: dict) -> None:
         if request == "end":
             print(json.dumps(_peak_memory()), flush=True)
             return
-        print(json.dumps(step() if request == "first" else _timed(step, request, ids.size - size.batch)), flush=True)
+        print(json.dumps(step() if request == "first" else _timed(step, ids.size - size.batch, *request)), flush=True)
 
 
 def _peak_memory() -> float:
@@ -204,13 +206,14 @@ def _peak_memory() -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def _timed(step, seconds: float, tokens: int) -> float:
+def _timed(step, tokens: int, seconds: float, cpu_time: bool) -> float:
+    clock = time.process_time if cpu_time else time.perf_counter
     step()
-    steps, begun = 0, time.perf_counter()
-    while time.perf_counter() - begun < seconds:
+    steps, begun = 0, clock()
+    while clock() - begun < seconds:
         step()
         steps += 1
-    return steps * tokens / (time.perf_counter() - begun)
+    return steps * tokens / (clock() - begun)
 
 
 def _model(size: Size):
