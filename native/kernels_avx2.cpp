@@ -1,5 +1,7 @@
 // The kernels for AVX2 with FMA. Compiled with that instruction set's flags: see README.md for what may not stand here.
 #include <immintrin.h>
+#include <math.h>
+#include <string.h>
 
 #include "kernels.h"
 

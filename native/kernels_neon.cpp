@@ -1,5 +1,7 @@
 // The kernels for Arm NEON. Compiled with that instruction set's flags: see README.md for what may not stand here.
 #include <arm_neon.h>
+#include <math.h>
+#include <string.h>
 
 #include "kernels.h"
 

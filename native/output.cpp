@@ -91,6 +91,8 @@ class FloatOutput : public OutputLayer {
     piece_ = std::min(rows, std::clamp(PIECE_BYTES / row_bytes, LEAST_ROWS, MOST_ROWS));
     logits_.reserve(piece_ * panels() * width_);
     nats_.reserve(rows);
+    x_list_.resize(static_cast<size_t>(weight_->values().count()));
+    logits_list_.resize(static_cast<size_t>(panels()));
   }
 
   // Logits of a thread's own rows, all of the vocabulary.
@@ -117,6 +119,7 @@ class FloatOutput : public OutputLayer {
     ConstPanels weight = weight_->values();
     k_.product(logits.part(own.first, count), weight, nullptr, false, d_x.part(own.first, count), {0, weight.count()});
     if (mask.on()) k_.drop(d_x, mask, first, d_x, own);
+    if (team.thread == 0) list(x, x_list_), list(logits, logits_list_);
     team.barrier();
     weight_gradients(x, logits, accumulate, team);
     team.barrier();
@@ -124,13 +127,14 @@ class FloatOutput : public OutputLayer {
 
   void weight_gradients(ConstPanels x, ConstPanels d_logits, bool accumulate, const Team& team) {
     Panels gradient = weight_->gradients();
-    std::vector<const float*> list;
-    for (int64_t p = 0; p < x.count(); p++) list.push_back(x.panel(p));
     Tiling t = tiling(team, gradient.count(), V_, width_);
-    k_.product_tn(d_logits, list.data(), accumulate, gradient, t.panels, t.rows);
-    list.clear();
-    for (int64_t p = 0; p < panels(); p++) list.push_back(d_logits.panel(p));
-    k_.column_sums(list.data(), x.rows, accumulate, bias_->gradient.data(), team.part(panels()));
+    k_.product_tn(d_logits, x_list_.data(), accumulate, gradient, t.panels, t.rows);
+    k_.column_sums(logits_list_.data(), x.rows, accumulate, bias_->gradient.data(), team.part(panels()));
+  }
+
+  // The panels of x one by one, into a list that is long enough.
+  static void list(ConstPanels x, std::vector<const float*>& to) {
+    for (int64_t p = 0; p < x.count(); p++) to[static_cast<size_t>(p)] = x.panel(p);
   }
 
   const int64_t V_, H_;
@@ -140,6 +144,7 @@ class FloatOutput : public OutputLayer {
   PanelParameter* weight_;
   int64_t piece_ = 0;
   Buffer<float> logits_, nats_, factors_, dropped_, d_input_buffer_;
+  std::vector<const float*> x_list_, logits_list_;
   PanelActivations d_input_;
 };
 

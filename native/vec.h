@@ -148,13 +148,13 @@ RHAPSODE_INLINE F fma(F a, F b, F c) { RHAPSODE_LANES(F, a.v[i] * b.v[i] + c.v[i
 RHAPSODE_INLINE F fnma(F a, F b, F c) { RHAPSODE_LANES(F, c.v[i] - a.v[i] * b.v[i]) }
 RHAPSODE_INLINE F max(F a, F b) { RHAPSODE_LANES(F, a.v[i] > b.v[i] ? a.v[i] : b.v[i]) }
 RHAPSODE_INLINE F min(F a, F b) { RHAPSODE_LANES(F, a.v[i] < b.v[i] ? a.v[i] : b.v[i]) }
-RHAPSODE_INLINE F sqrt(F a) { RHAPSODE_LANES(F, __builtin_sqrtf(a.v[i])) }
+RHAPSODE_INLINE F sqrt(F a) { RHAPSODE_LANES(F, sqrtf(a.v[i])) }
 RHAPSODE_INLINE M less(F a, F b) { RHAPSODE_LANES(M, a.v[i] < b.v[i]) }
 RHAPSODE_INLINE F select(M m, F yes, F no) { RHAPSODE_LANES(F, m.v[i] ? yes.v[i] : no.v[i]) }
 // For |a| < 2^22: adding 1.5 * 2^23 leaves no room for a fraction.
 RHAPSODE_INLINE F nearest(F a) { RHAPSODE_LANES(F, (a.v[i] + 12582912.f) - 12582912.f) }
-RHAPSODE_INLINE uint32_t bits_of(float x) { uint32_t u; __builtin_memcpy(&u, &x, 4); return u; }
-RHAPSODE_INLINE float float_of(uint32_t u) { float x; __builtin_memcpy(&x, &u, 4); return x; }
+RHAPSODE_INLINE uint32_t bits_of(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
+RHAPSODE_INLINE float float_of(uint32_t u) { float x; memcpy(&x, &u, 4); return x; }
 RHAPSODE_INLINE F times_power_of_two(F a, F n) {
   RHAPSODE_LANES(F, float_of(bits_of(a.v[i]) + ((bits_of(n.v[i] + 12582912.f) - bits_of(12582912.f)) << 23)))
 }
