@@ -4,6 +4,9 @@
 // little for tiles to pay and their sums round in another order, so that all rows go the way of single ones.
 #include <immintrin.h>
 
+#include <math.h>
+#include <string.h>
+
 #include "engine/kernels.h"
 
 #define RHAPSODE_VEC_AVX512

@@ -1,4 +1,7 @@
 // The engine's kernels for any processor. See native/README.md for what may not stand here.
+#include <math.h>
+#include <string.h>
+
 #include "engine/kernels.h"
 
 #define RHAPSODE_VEC_PLAIN
