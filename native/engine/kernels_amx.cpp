@@ -3,7 +3,6 @@
 // int8: single rows by VNNI, batches by tiles: integer sums are exact, so both give the same. bf16: a single row is too
 // little for tiles to pay and their sums round in another order, so that all rows go the way of single ones.
 #include <immintrin.h>
-
 #include <math.h>
 #include <string.h>
 

@@ -1,6 +1,5 @@
 // The engine's kernels for AVX2 with FMA. See native/README.md for what may not stand here.
 #include <immintrin.h>
-
 #include <math.h>
 #include <string.h>
 

@@ -1,6 +1,5 @@
 // The engine's kernels for AVX-512 (F, BW, DQ, VL). See native/README.md for what may not stand here.
 #include <immintrin.h>
-
 #include <math.h>
 #include <string.h>
 

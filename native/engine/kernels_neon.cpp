@@ -1,6 +1,5 @@
 // The engine's kernels for Arm NEON. See native/README.md for what may not stand here.
 #include <arm_neon.h>
-
 #include <math.h>
 #include <string.h>
 
