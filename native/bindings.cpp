@@ -20,6 +20,8 @@ namespace nb = nanobind;
 using namespace nb::literals;
 using namespace rhapsode;
 
+void bind_engine(nb::module_& m);  // engine/bindings.cpp
+
 namespace {
 
 using FloatsIn = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
@@ -393,4 +395,5 @@ NB_MODULE(_native, m) {
   bind_data(m);
   bind_layers(m);
   bind_optimizer(m);
+  bind_engine(m);
 }

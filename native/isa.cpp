@@ -79,10 +79,18 @@ std::vector<Isa> detect() {
   return found;
 }
 
+bool vnni() { return has(cpuid(7, 0).ecx, 11); }
+bool int8_tiles() { return has(cpuid(7, 0).edx, 25); }
+
 #elif defined(__aarch64__) || defined(_M_ARM64)
 std::vector<Isa> detect() { return {Isa::plain, Isa::neon}; }
 #else
 std::vector<Isa> detect() { return {Isa::plain}; }
+#endif
+
+#if !defined(RHAPSODE_X86)
+bool vnni() { return false; }
+bool int8_tiles() { return false; }
 #endif
 
 Isa parse(const std::string& source, const std::string& name) {
@@ -119,6 +127,9 @@ const std::vector<Isa>& available_isas() {
   static const std::vector<Isa> isas = detect();
   return isas;
 }
+
+bool has_vnni() { return vnni(); }
+bool has_int8_tiles() { return int8_tiles(); }
 
 Isa current_isa() { return chosen(); }
 

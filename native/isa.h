@@ -31,6 +31,10 @@ const std::vector<Isa>& available_isas();
 // The instruction set in use: the best available one, or what RHAPSODE_ISA names. Read at the first call.
 Isa current_isa();
 
+// Instructions beside the sets above, for products of 8-bit integers: AVX512-VNNI, and tiles (AMX-INT8).
+bool has_vnni();
+bool has_int8_tiles();
+
 // Use another instruction set from now on, for layers that are made later (tests compare several in one process).
 void use_isa(const std::string& name);
 

@@ -241,6 +241,20 @@ void parallel_call(void (*f)(void*, const Team&), void* context) {
   inside = false;
 }
 
+void parallel_or_alone_call(bool several, void (*f)(void*, const Team&), void* context) {
+  if (inside) throw std::logic_error("parallel_or_alone_call from within parallel_call");
+  std::unique_lock<std::mutex> lock(*turn, std::defer_lock);
+  if (several && lock.try_lock()) {
+    Pool& workers = pool();
+    inside = true;
+    workers.run(f, context);
+    inside = false;
+  } else {
+    FlushDenormals guard;
+    f(context, Team{0, 1});
+  }
+}
+
 int thread_count() {
   std::lock_guard<std::mutex> lock(*turn);
   return pool().threads();

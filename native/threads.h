@@ -37,6 +37,18 @@ void parallel(F&& f) {
                 const_cast<void*>(static_cast<const void*>(&f)));
 }
 
+// Like parallel where `several`; otherwise, and while the pool works for somebody else, f runs with a team of one on the
+// calling thread, so that calls from several threads do not wait for each other. For an f whose results do not depend on
+// the size of the team.
+void parallel_or_alone_call(bool several, void (*f)(void* context, const Team& team), void* context);
+
+template <class F>
+void parallel_or_alone(bool several, F&& f) {
+  parallel_or_alone_call(
+      several, [](void* context, const Team& team) { (*static_cast<std::remove_reference_t<F>*>(context))(team); },
+      const_cast<void*>(static_cast<const void*>(&f)));
+}
+
 // The number of threads in the pool. Throws SettingError if RHAPSODE_THREADS is no whole number from 1 to 1024.
 int thread_count();
 

@@ -82,6 +82,7 @@ void on_every_isa(Function f) {
 
 void test_kernels();
 void test_layers();
+void test_engine();
 void test_threads();
 
 }  // namespace rhapsode

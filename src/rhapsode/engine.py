@@ -1,5 +1,7 @@
 """The engine: what runs a model for generation, scoring and sessions. This one is the reference, in numpy.
 
+`open_engine` gives the native one (`rhapsode.native_engine`) where the native core was built.
+
 A state is a `State` of arrays [B, H]. Engines never write into a state they were given, so states are shared freely.
 
 Batch law: row b of `step` depends on row b alone, to the last bit, however many rows there are. A matrix product over
@@ -10,14 +12,40 @@ product for all (fast, and within rounding of the other).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from rhapsode.modelfile import ModelFile
+from rhapsode.config import SamplingConfig
+from rhapsode.errors import ConfigError, MissingDependency
+from rhapsode.modelfile import ModelFile, Precision
 from rhapsode.nn.forward import forward
 from rhapsode.nn.spec import State, initial_state
+
+
+class Ask(NamedTuple):
+    """What to write of one text, for engines that write many symbols at a time."""
+
+    settings: SamplingConfig
+    seed: int
+    written: int
+    """symbols so far: number `written` of the seed's stream chooses the next one"""
+    most: int
+    """symbols to write now"""
+    end: int
+    """the symbol that ends the text"""
+    allowed: np.ndarray
+    """[V] bool: what may be written"""
+    recent: np.ndarray
+    """[N] int32: the last symbols"""
+
+
+Answer = tuple[list[int], list[float]] | None
+"""The symbols that were written, with their log-probabilities if asked for; None: the model predicts what is not a
+number."""
 
 
 class Engine:
@@ -25,6 +53,11 @@ class Engine:
 
     B sequences, T symbols, V `vocab_size`; ids are int32, logits and state float32.
     """
+
+    precision: Precision = "fp32"
+    """of the products' weights"""
+    writes = False
+    """whether it has `write`"""
 
     def __init__(self, model: ModelFile):
         self.model, self.config, self.tokenizer = model, model.config, model.tokenizer
@@ -47,6 +80,55 @@ class Engine:
     def read(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """Read ids [T, B]; return the logits [T, B, V] of what follows each, and the state after all."""
         return forward(self.config, self.model.parameters, ids, state)
+
+    def losses(self, ids: np.ndarray, targets: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """Read ids [T, B]; return -log p [T, B], float64 nats, of targets [T, B], one after each, and the state."""
+        logits, state = self.read(ids, state)
+        return nats_of(logits, targets), state
+
+    def write(
+        self, asks: Sequence[Ask], state: State, logits: np.ndarray, log_p: bool
+    ) -> tuple[list[Answer], np.ndarray, State]:
+        """Write on B texts whose next symbols have logits [B, V], each until its end or as far as it asks.
+
+        What was written has been read: logits and state are those after it. By the rules of `rhapsode.sampling`.
+        """
+        raise NotImplementedError
+
+
+def open_engine(model: ModelFile, precision: Precision | Literal["auto"] = "auto") -> Engine:
+    """The native engine, or the reference where the native core was not built.
+
+    The environment variable RHAPSODE_ENGINE (``native`` or ``numpy``) chooses one.
+
+    Args:
+        precision: of the weights; auto: that of the model's file.
+
+    Raises:
+        ConfigError: the engine does not have the precision, or there is no such engine.
+        MissingDependency: the native engine was asked for and was not built.
+    """
+    name = os.environ.get("RHAPSODE_ENGINE", "")
+    if name not in ("", "native", "numpy"):
+        raise ConfigError("RHAPSODE_ENGINE", name, "native, numpy")
+    if name != "numpy":
+        try:
+            from rhapsode.native_engine import NativeEngine
+        except ImportError as error:
+            if name == "native":
+                raise MissingDependency(f"RHAPSODE_ENGINE: the native core was not built: {error}") from None
+        else:
+            return NativeEngine(model, model.precision if precision == "auto" else precision)
+    if precision not in ("auto", "fp32"):
+        raise ConfigError("precision", precision, "auto, fp32 (the native core, which has the others, is not in use)")
+    return Engine(model)
+
+
+def nats_of(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """-log softmax(logits)[target] [...], for logits [..., V] and targets [...]."""
+    top = logits.max(-1)
+    scale = np.log(np.exp(logits - top[..., None]).sum(-1, dtype=np.float64))
+    return scale + top - np.take_along_axis(logits, targets[..., None], -1)[..., 0]
 
 
 def rows(state: State, index: Sequence[int] | np.ndarray) -> State:

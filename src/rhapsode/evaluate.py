@@ -172,15 +172,8 @@ def losses(engine: Engine, tokens: np.ndarray, spans: Spans) -> Iterator[tuple[n
             time = np.arange(offset, min(offset + length, longest))[:, None]
             index, inside = starts + time, time < sizes
             ids = tokens[np.minimum(starts + np.append(time, time[-1:] + 1, axis=0), len(tokens) - 1)].astype(np.int32)
-            logits, state = engine.read(ids[:-1], state)
-            yield index[inside], nats_of(logits, ids[1:])[inside]
-
-
-def nats_of(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """-log softmax(logits)[target] [...], for logits [..., V] and targets [...]."""
-    top = logits.max(-1)
-    scale = np.log(np.exp(logits - top[..., None]).sum(-1, dtype=np.float64))
-    return scale + top - np.take_along_axis(logits, targets[..., None], -1)[..., 0]
+            nats, state = engine.losses(ids[:-1], ids[1:], state)
+            yield index[inside], nats[inside]
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rhapsode.engine import Engine, rows, stack
-from rhapsode.position import Position
+from rhapsode.engine import Ask, Engine, rows, stack
+from rhapsode.position import Position, read
 from rhapsode.rules import Rules
 from rhapsode.sampling import log_softmax
-from rhapsode.writer import Token, Writer
+from rhapsode.writer import Token, Writer, damaged
 
 
 @dataclass(frozen=True)
@@ -35,32 +35,62 @@ class Written:
     """each of them with the most probable others, where asked for"""
 
 
+FIRST, GROWTH, MOST = 1, 4, 256
+"""Of a text that the engine writes by itself: symbols in the first step, how much longer the next is, at most."""
+
+
 class Step(NamedTuple):
-    """One symbol of one text."""
+    """The next symbol of one text, or the next few."""
 
     writer: int
     """which"""
     text: str
     """characters that are certain now"""
-    token: Token | None
-    """what was written; None at a dead end"""
+    tokens: list[Token]
+    """what was written, where asked for; none at a dead end"""
 
 
-def write(engine: Engine, writers: Sequence[Writer], top: int = 0) -> Iterator[Step]:
-    """Run all writers to their ends, side by side; `top` alternatives are told with each token.
+def write(engine: Engine, writers: Sequence[Writer], top: int | None = None) -> Iterator[Step]:
+    """Run all writers to their ends, side by side; `top` alternatives are told with each token, None: no tokens.
 
     When a step is yielded the position of its writer is after it. A text does not depend on those beside it.
     """
-    active = [i for i, writer in enumerate(writers) if writer.ended is None]
+    active, size = [i for i, writer in enumerate(writers) if writer.ended is None], FIRST
     while active:
-        chosen = {i: writers[i].choose() for i in active}
-        taken = {i: id for i, id in chosen.items() if id is not None}
-        tokens = {i: writers[i].token(id, top) for i, id in taken.items()}
-        texts = {i: writers[i].accept(taken[i]) if i in taken else writers[i].end() for i in active}
-        advance(engine, [writers[i] for i in taken], list(taken.values()))
-        for i in active:
-            yield Step(i, texts[i], tokens.get(i))
+        asks = {i: writers[i].ask(size) if engine.writes and not top else None for i in active}
+        yield from _by_engine(engine, writers, {i: ask for i, ask in asks.items() if ask}, top)
+        yield from _by_symbol(engine, writers, [i for i, ask in asks.items() if not ask], top)
         active = [i for i in active if writers[i].ended is None]
+        size = min(MOST, size * GROWTH)
+
+
+def _by_engine(engine: Engine, writers: Sequence[Writer], asks: dict[int, Ask], top: int | None) -> Iterator[Step]:
+    """The engine writes on the texts as far as they ask."""
+    if not asks:
+        return
+    positions = [writers[i].position for i in asks]
+    logits, state = np.stack([p.logits for p in positions]), stack([p.state for p in positions])
+    answers, logits, state = engine.write(list(asks.values()), state, logits, top is not None)
+    for b, (i, answer) in enumerate(zip(asks, answers, strict=True)):
+        if answer is None:
+            raise damaged()
+        (ids, log_p), writer = answer, writers[i]
+        text, taken = writer.accept_all(ids)
+        after = Position(rows(state, [b]), logits[b], *positions[b][2:])
+        if taken < len(ids):  # a stop string came: read again, up to it
+            after = read(engine, positions[b], np.array(ids[:taken], np.int32))[1]
+        writer.moved(ids[:taken], after.logits, after.state)
+        yield Step(i, text, [Token(id, p, []) for id, p in zip(ids[:taken], log_p, strict=False)])
+
+
+def _by_symbol(engine: Engine, writers: Sequence[Writer], active: Sequence[int], top: int | None) -> list[Step]:
+    """One symbol of each text, chosen here."""
+    chosen = {i: writers[i].choose() for i in active}
+    taken = {i: id for i, id in chosen.items() if id is not None}
+    tokens = {i: [writers[i].token(id, top)] for i, id in taken.items() if top is not None}
+    texts = {i: writers[i].accept(taken[i]) if i in taken else writers[i].end() for i in active}
+    advance(engine, [writers[i] for i in taken], list(taken.values()))
+    return [Step(i, texts[i], tokens.get(i, [])) for i in active]
 
 
 def advance(engine: Engine, writers: Sequence[Writer], ids: Sequence[int]) -> None:
@@ -68,7 +98,7 @@ def advance(engine: Engine, writers: Sequence[Writer], ids: Sequence[int]) -> No
     if writers:
         logits, state = engine.step(np.array(ids, np.int32), stack([w.position.state for w in writers]))
         for b, (writer, id) in enumerate(zip(writers, ids, strict=True)):
-            writer.moved(id, logits[b], rows(state, [b]))
+            writer.moved([id], logits[b], rows(state, [b]))
 
 
 def samples(engine: Engine, rules: Rules, position: Position, count: int = 1, top: int = 0) -> list[Written]:
@@ -85,7 +115,7 @@ def samples(engine: Engine, rules: Rules, position: Position, count: int = 1, to
 
 def collect(writer: Writer, steps: Sequence[Step], seed: int | None) -> Written:
     """The whole text of a writer that has ended."""
-    tokens = [step.token for step in steps if step.token is not None]
+    tokens = [token for step in steps for token in step.tokens]
     return Written(
         text="".join(step.text for step in steps),
         seed=seed,
@@ -140,7 +170,7 @@ def _grown(engine: Engine, beams: Sequence[Beam], width: int, top: int) -> list[
         allowed = beam.writer.allowed()
         if not allowed.any():
             beam.writer.ended = "dead end"
-            dead.append(beam._replace(steps=(*beam.steps, Step(0, beam.writer.end(), None))))
+            dead.append(beam._replace(steps=(*beam.steps, Step(0, beam.writer.end(), []))))
         log_p = log_softmax(beam.writer.position.logits)
         scores.append(np.where(allowed, beam.log_probability + log_p, -np.inf))
     flat, size = np.concatenate(scores), engine.config.vocab_size
@@ -149,7 +179,7 @@ def _grown(engine: Engine, beams: Sequence[Beam], width: int, top: int) -> list[
     for b, id in best:
         writer = copy.copy(beams[b].writer)
         token = writer.token(id, top)
-        step = Step(0, writer.accept(id), token)
+        step = Step(0, writer.accept(id), [token])
         grown.append(Beam(writer, (*beams[b].steps, step), beams[b].log_probability + token.log_probability))
     advance(engine, [beam.writer for beam in grown], [id for _, id in best])
     return dead + grown

@@ -119,12 +119,19 @@ class Allowed:
     def __init__(self, rule: Rule, pieces: Sequence[Piece]):
         self._rule, self._pieces = rule, pieces
         self._masks: dict[int, np.ndarray] = {}
+        self._steady: dict[int, bool] = {}
 
     def mask(self, state: int) -> np.ndarray:
         """Allowed symbols [V], bool."""
         if state not in self._masks:
             self._masks[state] = np.array([self._rule.walk(state, piece)[1] for piece in self._pieces])
         return self._masks[state]
+
+    def steady(self, state: int) -> bool:
+        """Whether nothing that may be written leads to another state, so that the mask stays."""
+        if state not in self._steady:
+            self._steady[state] = all(self.after(state, int(id)) == state for id in np.flatnonzero(self.mask(state)))
+        return self._steady[state]
 
     def after(self, state: int, id: int) -> int:
         """The state after the symbol `id`."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rhapsode.config import ModelConfig
-from rhapsode.engine import Engine
+from rhapsode.engine import open_engine
 from rhapsode.generate import Written
-from rhapsode.modelfile import ModelFile
+from rhapsode.modelfile import ModelFile, Precision
 from rhapsode.session import Session
 from rhapsode.text.tokenizer import Tokenizer
 
@@ -17,21 +17,26 @@ if TYPE_CHECKING:
     from rhapsode.evaluate import Score
 
 
-def load(path: str | Path) -> Model:
+def load(path: str | Path, precision: Precision | Literal["auto"] = "auto") -> Model:
     """The model in a model file, or the best one of a run folder.
+
+    Args:
+        precision: of the weights it runs with: fp32, bf16 or int8 (less memory to read a symbol, so faster); auto: that
+            of the file.
 
     Raises:
         ModelFileError: there is none, or it is damaged.
+        ConfigError: the precision is not to be had here.
     """
-    return Model(ModelFile.load(path))
+    return Model(ModelFile.load(path), precision)
 
 
 class Model:
     """A trained model. May be shared by threads: nothing in it changes."""
 
-    def __init__(self, file: ModelFile):
+    def __init__(self, file: ModelFile, precision: Precision | Literal["auto"] = "auto"):
         self.file = file
-        self.engine = Engine(file)
+        self.engine = open_engine(file, precision)
 
     @property
     def config(self) -> ModelConfig:

@@ -7,6 +7,11 @@ Format 1. A safetensors file (https://github.com/huggingface/safetensors) whose 
     config      the ModelConfig, by field
     tokenizer   the tokenizer, as its `to_json` gives it
     training    how it was trained: configuration, text, steps, seconds, losses (free form, for people)
+    precision   fp32, or int8; a file without this entry is fp32
+
+With precision int8, each matrix NAME [N, K] (in DECAYED of `rhapsode.nn.spec`; vectors stay as they are) is two
+tensors: NAME, int8, and NAME.scale [N], float32. Row i stands for the numbers NAME[i] * NAME.scale[i]; its largest
+integer is 127 or -127, so that such a matrix is stored as itself again.
 
 Reading checks, in this order: that the file is one of safetensors, that it is rhapsode's, that its format is known,
 that its configuration and tokenizer are whole and agree, and that every tensor has the name, shape and type that the
@@ -17,21 +22,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from rhapsode.config import ModelConfig
 from rhapsode.errors import ConfigError, ModelFileError, TokenizerError
-from rhapsode.nn.spec import Parameters, parameter_spec
+from rhapsode.nn.spec import DECAYED, Parameter, Parameters, parameter_spec
 from rhapsode.tensorfile import TensorFile, write
 from rhapsode.text.tokenizer import Tokenizer, tokenizer_from_json
 
 FORMAT, ENTRY = 1, "rhapsode"
 BEST, LAST = "best.safetensors", "last.safetensors"
 """Names of the model files in a run folder."""
+
+Precision = Literal["fp32", "bf16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,8 @@ class ModelFile:
     tokenizer: Tokenizer
     parameters: Parameters
     training: dict[str, Any] = field(default_factory=dict)
+    precision: Precision = "fp32"
+    """in which matrices are stored, fp32 or int8, and what engines run them in. Parameters are always float32."""
 
     def save(self, path: str | Path) -> None:
         """Write the file, whole or not at all.
@@ -54,8 +63,20 @@ class ModelFile:
             "config": self.config.to_json(),
             "tokenizer": self.tokenizer.to_json(),
             "training": self.training,
+            "precision": self.precision,
         }
-        write(path, ENTRY, head, self.parameters)
+        write(path, ENTRY, head, self._tensors())
+
+    def _tensors(self) -> Parameters:
+        """The parameters as they are stored."""
+        if self.precision == "fp32":
+            return self.parameters
+        tensors = {}
+        for p in parameter_spec(self.config):
+            tensors[p.name] = self.parameters[p.name]
+            if p.role in DECAYED:
+                tensors[p.name], tensors[f"{p.name}.scale"] = quantised(self.parameters[p.name])
+        return tensors
 
     @classmethod
     def load(cls, path: str | Path) -> ModelFile:
@@ -78,8 +99,16 @@ class ModelFile:
             raise ModelFileError(
                 f"{path}: the tokenizer has {tokenizer.vocab_size} symbols, the configuration {config.vocab_size}"
             )
-        training = head.get("training")
-        return cls(config, tokenizer, _parameters(file, config), training if isinstance(training, dict) else {})
+        training, precision = head.get("training"), head.get("precision", "fp32")
+        if precision not in ("fp32", "int8"):
+            raise ModelFileError(f"{path}: precision {precision!r} is not known; this version reads fp32 and int8")
+        parameters = _parameters(file, config, precision)
+        return cls(config, tokenizer, parameters, training if isinstance(training, dict) else {}, precision)
+
+    def with_precision(self, precision: Precision) -> ModelFile:
+        """The model as it would come back from a file of this precision, fp32 or int8."""
+        other = ModelFile(self.config, self.tokenizer, self.parameters, self.training, precision)
+        return replace(other, parameters=_restored(other._tensors(), parameter_spec(self.config)))
 
     def digest(self) -> str:
         """A hash of everything that decides the model's predictions; ties a saved session to its model."""
@@ -104,9 +133,30 @@ def find(path: str | Path) -> Path:
     raise ModelFileError(f"{path}: no such model file or run folder")
 
 
-def _parameters(file: TensorFile, config: ModelConfig) -> Parameters:
+def quantised(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The matrix [N, K] as int8 [N, K] and a float32 scale [N] for each row; the nearest integers."""
+    scale = np.abs(matrix).max(-1) / np.float32(127)
+    with np.errstate(all="ignore"):
+        integers = np.nan_to_num(np.rint(matrix / scale[:, None]), nan=0)
+    return np.clip(integers, -127, 127).astype(np.int8), scale
+
+
+def _parameters(file: TensorFile, config: ModelConfig, precision: Precision) -> Parameters:
     """The tensors, if they are those that the configuration asks for."""
     spec = parameter_spec(config)
-    for name in file.names - {p.name for p in spec}:
+    integers = [p for p in spec if precision == "int8" and p.role in DECAYED]
+    expected = {p.name: (p.shape, "F32") for p in spec}
+    expected |= {p.name: (p.shape, "I8") for p in integers}
+    expected |= {f"{p.name}.scale": (p.shape[:1], "F32") for p in integers}
+    for name in file.names - expected.keys():
         raise ModelFileError(f"{file.path}: tensor {name} is none of this configuration's")
-    return {p.name: file.tensor(p.name, p.shape) for p in spec}
+    return _restored({name: file.tensor(name, *kind) for name, kind in expected.items()}, spec)
+
+
+def _restored(tensors: Parameters, spec: list[Parameter]) -> Parameters:
+    """Stored tensors as float32 parameters."""
+
+    def value(name: str) -> np.ndarray:
+        return tensors[name] * tensors[f"{name}.scale"][:, None] if f"{name}.scale" in tensors else tensors[name]
+
+    return {p.name: value(p.name) for p in spec}

@@ -45,10 +45,12 @@ def read(engine: Engine, position: Position, ids: np.ndarray) -> tuple[np.ndarra
     size = int(np.clip(LOGITS // engine.config.vocab_size, 1, PIECE))
     state, logits = position.state, position.logits
     for start in range(0, len(ids), size):
-        piece = ids[start : start + size]
-        following, state = engine.read(piece[:, None], state)
-        predicted = log_softmax(np.concatenate([logits[None], following[:-1, 0]]))
-        surprisals[start : start + size] = -predicted[np.arange(len(piece)), piece]
-        logits = following[-1, 0]
+        piece = ids[start : start + size, None]
+        surprisals[start] = -log_softmax(logits)[piece[0, 0]]
+        if len(piece) > 1:
+            nats, state = engine.losses(piece[:-1], piece[1:], state)
+            surprisals[start + 1 : start + len(piece)] = nats[:, 0]
+        following, state = engine.step(piece[-1], state)
+        logits = following[0]
     recent = np.concatenate([position.recent, ids])[-RECENT:].astype(np.int32)
     return surprisals, Position(state, logits, recent, b"" if len(ids) else position.pending)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from rhapsode.engine import Ask
 from rhapsode.errors import ModelFileError
 from rhapsode.matching import NO_TEXT, Allowed, Piece
 from rhapsode.nn.spec import State
@@ -72,7 +74,7 @@ class Writer:
             ModelFileError: the model's logits are not finite.
         """
         if not np.isfinite(self.position.logits).all():
-            raise ModelFileError("the model predicts what is not a number: its weights are damaged")
+            raise damaged()
         if self._due() and self._unbanned()[self._following[0]]:
             return self._following[0]
         settings, allowed = self.rules.settings, self.allowed()
@@ -158,15 +160,55 @@ class Writer:
         self._held = decoder.getstate()[0] + self._held[size:]
         return text
 
+    def ask(self, most: int) -> Ask | None:
+        """What an engine needs to write up to `most` symbols by itself.
+
+        None where what may be written depends on what is: strings that are required, or banned and longer than a
+        symbol. A stop string may come, and what follows it is not taken.
+        """
+        rules = self.rules
+        rest = all(rule.steady(state) for rule, state in zip(rules.allowed, self._states, strict=True))
+        if self._missing or not rest:
+            return None
+        allowed, left = self.allowed(), rules.settings.length - self.count
+        if not allowed.any():
+            return None
+        recent = self.position.recent[-rules.settings.repetition_window :]
+        return Ask(rules.settings, self.seed, self.count, min(most, left), rules.boundary, allowed, recent)
+
+    def accept_all(self, ids: Sequence[int]) -> tuple[str, int]:
+        """Like `accept` of one after the other, after `ask`: the text that is certain, and how many were taken."""
+        if not self.rules.stops:
+            return self._accept_plain(ids), len(ids)
+        text = ""
+        for taken, id in enumerate(ids, 1):
+            text += self.accept(id)
+            if self.ended:
+                return text, taken
+        return text, len(ids)
+
+    def _accept_plain(self, ids: Sequence[int]) -> str:
+        """Without stop strings or rules that change."""
+        closed = ids[-1] == self.rules.boundary
+        pieces = [bytes(self.rules.pieces[id]) for id in (ids[:-1] if closed else ids)]
+        self.count += len(ids)
+        self._held += b"".join(pieces)
+        self._word_begins = closed or not _ends_in_word(pieces[-1])
+        if closed:
+            self.ended = "boundary"
+        elif self.count == self.rules.settings.length:
+            self.ended = "length"
+        return self._release(len(self._held), final=closed)
+
     def end(self) -> str:
         """What is still held back when nothing more can be written."""
         text = self._release(len(self._held), final=False)
         self.position = self.position._replace(pending=self._held)
         return text
 
-    def moved(self, id: int, logits: np.ndarray, state: State) -> None:
-        """The model has read the symbol: logits [V] and state [1, H] after it."""
-        recent = np.append(self.position.recent, np.int32(id))[-RECENT:]
+    def moved(self, ids: Sequence[int], logits: np.ndarray, state: State) -> None:
+        """The model has read the symbols: logits [V] and state [1, H] after them."""
+        recent = np.append(self.position.recent, np.array(ids, np.int32))[-RECENT:]
         self.position = Position(state, logits, recent, self._held if self.ended in (None, "length") else b"")
 
     def token(self, id: int, top: int) -> Token:
@@ -174,6 +216,11 @@ class Writer:
         log_p = log_softmax(self.position.logits)
         best = np.argsort(-log_p, kind="stable")[:top].tolist() if top else []
         return Token(id, float(log_p[id]), [(i, float(log_p[i])) for i in best])
+
+
+def damaged() -> ModelFileError:
+    """What a prediction that is no number means."""
+    return ModelFileError("the model predicts what is not a number: its weights are damaged")
 
 
 def _ends_in_word(piece: Piece) -> bool:

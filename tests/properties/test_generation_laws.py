@@ -12,11 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import LETTERS, byte_tokenizer, char_tokenizer, models, random_model
-from rhapsode.engine import Engine, rows, stack
+from rhapsode.engine import open_engine, rows, stack
 from rhapsode.generate import write
 from rhapsode.model import Model
 from rhapsode.position import beginning, read
 from rhapsode.writer import Writer
+
+ENGINES = ["numpy", "native"]
+
+
+@pytest.fixture(scope="module", params=ENGINES, autouse=True)
+def engine_in_use(request):
+    """The engine that models get."""
+    if request.param == "native":
+        pytest.importorskip("rhapsode._native", reason="the native core was not built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RHAPSODE_ENGINE", request.param)
+        yield
+
 
 law = settings(deadline=None, max_examples=40)
 prompts = st.text(LETTERS, max_size=12)
@@ -43,7 +56,7 @@ def samplings(draw: st.DrawFn) -> dict:
 @law
 @given(models(), st.integers(1, 9), st.data())
 def test_step_depends_on_its_row_alone_to_the_last_bit(file, batch, data):
-    engine = Engine(file)
+    engine = open_engine(file)
     ids = np.array(data.draw(st.lists(st.integers(0, file.config.vocab_size - 1), min_size=batch, max_size=batch)))
     alone, state = [], engine.initial_state(batch)
     for b in range(batch):
@@ -62,7 +75,7 @@ def test_step_depends_on_its_row_alone_to_the_last_bit(file, batch, data):
 @law
 @given(models(), st.lists(st.integers(0, 14), min_size=1, max_size=40), st.data())
 def test_reading_at_once_equals_reading_in_pieces_and_stepping(file, ids, data):
-    engine, ids = Engine(file), np.array(ids, np.int32)
+    engine, ids = open_engine(file), np.array(ids, np.int32)
     cut = data.draw(st.integers(0, len(ids)))
     whole, end = read(engine, beginning(engine), ids)
     first, position = read(engine, beginning(engine), ids[:cut])

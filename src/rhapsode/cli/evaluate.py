@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rhapsode.cli.measuring import Meter, note_unknown, read_texts, reading_options
-from rhapsode.cli.options import CommandOptions, argument
+from rhapsode.cli.options import CommandOptions, argument, precision_option
 from rhapsode.cli.output import print_json
 from rhapsode.config import option
 from rhapsode.errors import ConfigError, CorpusError, RunError
@@ -44,12 +44,13 @@ class Options(CommandOptions):
     baseline: bool = option(False, "also measure an n-gram of the model's training text (interpolated Kneser-Ney)")
     order: int = option(7, "n of the n-gram", low=1, high=64)
     baseline_text: tuple[str, ...] = option((), "training text for the n-gram: a file, or a prepared corpus")
+    precision: Literal["auto", "fp32", "bf16", "int8"] = precision_option()
     reading: dict[str, Any] = reading_options()
 
 
 def run(options: Options) -> int:
     """Measure and report."""
-    from rhapsode.engine import Engine
+    from rhapsode.engine import open_engine
     from rhapsode.evaluate import evaluate
     from rhapsode.modelfile import ModelFile
 
@@ -59,7 +60,7 @@ def run(options: Options) -> int:
         raise ConfigError(name, value, "not with a prepared corpus, which has its own")
     training = _training_part(options, model, corpus)
     part = _held_out(corpus) if corpus else _text_part(options.file, options.reading, model)
-    result = evaluate(Engine(model), part, context=options.context, progress=Meter("evaluate"))
+    result = evaluate(open_engine(model, options.precision), part, context=options.context, progress=Meter("evaluate"))
     counted = _count(training, part, options.order, model) if training else None
     note_unknown(result.unknown)
     if options.json:

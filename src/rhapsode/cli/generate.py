@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from rhapsode.cli.options import CommandOptions, argument, config_options
+from rhapsode.cli.options import CommandOptions, argument, config_options, precision_option
 from rhapsode.cli.output import note, print_json
 from rhapsode.config import SamplingConfig, option
 from rhapsode.errors import ConfigError, SourceError
@@ -29,6 +29,7 @@ class Options(CommandOptions):
     logprobs: int | None = option(
         None, "after each text, its tokens with their log-probabilities and this many alternatives", metavar="N", low=0
     )
+    precision: Literal["auto", "fp32", "bf16", "int8"] = precision_option()
     sampling: dict[str, Any] = config_options(SamplingConfig, "sampling")
 
 
@@ -37,7 +38,7 @@ def run(options: Options) -> int:
     settings = SamplingConfig(**options.sampling)
     if options.samples > settings.beams > 1:
         raise ConfigError("samples", options.samples, f"at most beams ({settings.beams})")
-    prompt, model = _prompt(options), load(options.model)
+    prompt, model = _prompt(options), load(options.model, options.precision)
     _note_unknown(model.unknown(prompt), "words" if model.tokenizer.kind == "word" else "characters")
     seed = fresh_seed() if settings.seed is None else settings.seed
     sampling = options.sampling | {"seed": seed}

@@ -44,6 +44,7 @@ def describe(path: Path, model: ModelFile) -> dict[str, Any]:
         "model": str(path),
         "format": FORMAT,
         "file_bytes": path.stat().st_size,
+        "precision": model.precision,
         "digest": model.digest(),
         "parameters": sum(p.size for p in spec),
         "config": model.config.to_json(),

@@ -24,6 +24,7 @@ COMMANDS = {
     "score": "how surprising a text is to a model, line by line",
     "info": "everything a model file tells about itself",
     "prepare": "turn text into a corpus of tokens on disk",
+    "export": "a model in another form, such as int8: a quarter of the size",
     "plan": "what train would do in a given time, and why",
     "demo": "train on text that is on this computer, and write with the model",
     "completion": "completion of commands and options for a shell",

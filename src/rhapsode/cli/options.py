@@ -63,6 +63,11 @@ def config_options(cls: type, title: str, *, omit: Sequence[str] = ()) -> Any:
     return dataclasses.field(metadata={"config": cls, "title": title, "omit": tuple(omit)})
 
 
+def precision_option() -> Any:
+    """Declare the field `precision` of commands that run a model."""
+    return option("auto", "what the model's weights are rounded to when it runs; auto: as its file has them")
+
+
 def parse(cls: type[T], words: Sequence[str], prog: str) -> T:
     """The options that `words` name. Prints the help and exits (SystemExit 0) when asked for.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from rhapsode.cli.measuring import Meter, note_unknown, read_texts, reading_options
-from rhapsode.cli.options import CommandOptions, argument
+from rhapsode.cli.options import CommandOptions, argument, precision_option
 from rhapsode.cli.output import print_json
 from rhapsode.config import option
 from rhapsode.errors import CorpusError
@@ -29,13 +29,14 @@ class Options(CommandOptions):
     file: tuple[str, ...] = argument("files, folders, globs, or - for stdin", metavar="[FILE...]", default=("-",))
     by: Literal["line", "char", "file"] = option("line", "what is scored")
     rank: bool = option(False, "from the least to the most surprising, instead of in order")
+    precision: Literal["auto", "fp32", "bf16", "int8"] = precision_option()
     reading: dict[str, Any] = reading_options()
 
 
 def run(options: Options) -> int:
     """Score and report."""
     from rhapsode.analysis.surprisal import units as cut
-    from rhapsode.engine import Engine
+    from rhapsode.engine import open_engine
     from rhapsode.evaluate import score_all
     from rhapsode.modelfile import ModelFile
 
@@ -44,7 +45,7 @@ def run(options: Options) -> int:
     documents = [document for text in texts for document in text.documents]
     if not documents:
         raise CorpusError(f"{', '.join(options.file)}: no text in it")
-    scores = score_all(Engine(model), documents, progress=Meter("score"))
+    scores = score_all(open_engine(model, options.precision), documents, progress=Meter("score"))
     names = [text.name for text in texts for _ in text.documents]
     units = list(cut(zip(names, scores, strict=True), options.by))
     if options.rank:

@@ -1,0 +1,186 @@
+// The engine's border with Python: checks shapes, types and ranges, lets go of the interpreter lock, does no arithmetic.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "engine/engine.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace rhapsode::engine;
+
+namespace {
+
+using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+using Ids = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Recent = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Allowed = nb::ndarray<const bool, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using States = std::vector<Floats>;
+
+void require(bool condition, const std::string& what) {
+  if (!condition) throw nb::value_error(what.c_str());
+}
+
+template <class T>
+nb::ndarray<nb::numpy, T> new_array(const std::vector<size_t>& shape) {
+  size_t size = 1;
+  for (size_t s : shape) size *= s;
+  T* data = new T[std::max<size_t>(size, 1)];
+  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+  return nb::ndarray<nb::numpy, T>(data, shape.size(), shape.data(), owner);
+}
+
+template <class Kind>
+Kind chosen(const std::string& field, const std::string& name, std::vector<std::pair<const char*, Kind>> known) {
+  for (auto& [spelling, kind] : known)
+    if (name == spelling) return kind;
+  throw nb::value_error((field + ": not known: " + name).c_str());
+}
+
+CellIndex cell_of(const std::string& cell, const std::string& nonlinearity) {
+  if (cell == "rnn") return nonlinearity == "relu" ? RNN_RELU : RNN_TANH;
+  return chosen<CellIndex>("cell", cell, {{"gru", GRU}, {"lstm", LSTM}});
+}
+
+// Reads a rhapsode.config.ModelConfig.
+Config config_of(nb::handle c, const std::string& precision) {
+  auto number = [&](const char* name) { return nb::cast<int64_t>(c.attr(name)); };
+  auto text = [&](const char* name) { return nb::cast<std::string>(c.attr(name)); };
+  Config config;
+  config.vocabulary = number("vocab_size"), config.hidden = number("hidden"), config.layers = number("layers");
+  config.input = chosen<InputKind>(
+      "input", text("input"),
+      {{"one-hot", InputKind::one_hot}, {"embedding", InputKind::embedding}, {"scalar", InputKind::scalar}});
+  config.embedding_size = config.input == InputKind::embedding ? number("embedding_size") : 1;
+  config.cell = cell_of(text("cell"), text("nonlinearity"));
+  config.norm = chosen<NormKind>("norm", text("norm"),
+                                 {{"none", NormKind::none}, {"layer", NormKind::layer}, {"rms", NormKind::rms}});
+  config.residual = nb::cast<bool>(c.attr("residual")), config.tied = nb::cast<bool>(c.attr("tied"));
+  config.type = chosen<WeightType>("precision", precision,
+                                   {{"fp32", WeightType::fp32}, {"bf16", WeightType::bf16}, {"int8", WeightType::int8}});
+  return config;
+}
+
+// The parameter of a dict of arrays, if it is of this shape.
+const float* find(const nb::dict& parameters, const std::string& name, const std::vector<int64_t>& shape) {
+  require(parameters.contains(name.c_str()), "parameter " + name + " is missing");
+  Floats array = nb::cast<Floats>(parameters[name.c_str()]);
+  require(array.ndim() == shape.size(), "parameter " + name + ": wrong shape");
+  for (size_t i = 0; i < shape.size(); i++)
+    require(static_cast<int64_t>(array.shape(i)) == shape[i], "parameter " + name + ": wrong shape");
+  return array.data();
+}
+
+std::unique_ptr<Model> make_model(nb::handle config, const nb::dict& parameters, const std::string& precision) {
+  return std::make_unique<Model>(config_of(config, precision), [&](const std::string& name, std::vector<int64_t> shape) {
+    return find(parameters, name, shape);
+  });
+}
+
+// States as they come in, and new ones that go out.
+struct StatesOfCall {
+  StatesOfCall(const Model& m, const States& before, int64_t B) {
+    const int64_t fields = state_fields(m.config.cell);
+    require(static_cast<int64_t>(before.size()) == m.config.layers * fields, "state: wrong number of arrays");
+    for (const Floats& array : before) {
+      require(array.ndim() == 2 && static_cast<int64_t>(array.shape(0)) == B &&
+                  static_cast<int64_t>(array.shape(1)) == m.config.hidden, "state: not [B, H]");
+      after.push_back(new_array<float>({array.shape(0), array.shape(1)}));
+      arrays.before.push_back(array.data());
+      arrays.after.push_back(after.back().data());
+    }
+  }
+  std::vector<nb::ndarray<nb::numpy, float>> after;
+  StateArrays arrays;
+};
+
+void check_ids(const Model& m, const Ids& ids, const char* what) {
+  require(ids.size() > 0, std::string(what) + ": none");
+  for (size_t i = 0; i < ids.size(); i++)
+    require(ids.data()[i] >= 0 && ids.data()[i] < m.config.vocabulary, std::string(what) + ": not of the vocabulary");
+}
+
+nb::tuple read_ids(const Model& m, Ids ids, States before) {
+  check_ids(m, ids, "ids");
+  const size_t T = ids.shape(0), B = ids.shape(1);
+  StatesOfCall states(m, before, static_cast<int64_t>(B));
+  auto logits = new_array<float>({T, B, static_cast<size_t>(m.config.vocabulary)});
+  {
+    nb::gil_scoped_release release;
+    read(m, ids.data(), static_cast<int64_t>(T), static_cast<int64_t>(B), states.arrays, logits.data());
+  }
+  return nb::make_tuple(logits, states.after);
+}
+
+nb::tuple losses_of(const Model& m, Ids ids, Ids targets, States before) {
+  check_ids(m, ids, "ids");
+  check_ids(m, targets, "targets");
+  const size_t T = ids.shape(0), B = ids.shape(1);
+  require(targets.shape(0) == T && targets.shape(1) == B, "targets: not of the shape of ids");
+  StatesOfCall states(m, before, static_cast<int64_t>(B));
+  auto nats = new_array<double>({T, B});
+  {
+    nb::gil_scoped_release release;
+    losses(m, ids.data(), targets.data(), static_cast<int64_t>(T), static_cast<int64_t>(B), states.arrays, nats.data());
+  }
+  return nb::make_tuple(nats, states.after);
+}
+
+void check_text(const Model& m, const Text& text) {
+  for (int32_t id : text.recent) require(id >= 0 && id < m.config.vocabulary, "recent: not of the vocabulary");
+  require(static_cast<int64_t>(text.allowed.size()) == m.config.vocabulary, "allowed: not [V]");
+  bool any = std::any_of(text.allowed.begin(), text.allowed.end(), [](uint8_t a) { return a; });
+  require(any && text.most > 0, "text: nothing may be written");
+}
+
+// (ids, log-probabilities) of each text, logits, state; ids are None where the model predicts what is not a number.
+nb::tuple generate_texts(const Model& m, std::vector<Text*> asked, bool with_log_p, States before, Floats logits) {
+  const size_t B = asked.size(), V = static_cast<size_t>(m.config.vocabulary);
+  require(B > 0 && logits.ndim() == 2 && logits.shape(0) == B && logits.shape(1) == V, "logits: not [B, V]");
+  std::vector<Text> texts;
+  for (const Text* text : asked) check_text(m, *text), texts.push_back(*text);
+  StatesOfCall states(m, before, static_cast<int64_t>(B));
+  auto after = new_array<float>({B, V});
+  {
+    nb::gil_scoped_release release;
+    generate(m, texts, with_log_p, states.arrays, logits.data(), after.data());
+  }
+  nb::list written;
+  for (const Text& text : texts) {
+    if (text.damaged) written.append(nb::none());
+    else written.append(nb::make_tuple(text.ids, text.log_p));
+  }
+  return nb::make_tuple(written, after, states.after);
+}
+
+void make_text(Text* self, uint64_t seed, uint64_t written, int64_t most, int32_t end, Allowed allowed, Recent recent,
+               double temperature, int64_t top_k, double top_p, double min_p, double penalty, int64_t window, bool greedy) {
+  new (self) Text;
+  self->seed = seed, self->written = written, self->most = most, self->end = end;
+  self->allowed.assign(allowed.data(), allowed.data() + allowed.size());
+  self->recent.assign(recent.data(), recent.data() + recent.size());
+  self->sampling = {temperature, top_p, min_p, penalty, top_k, window, greedy};
+}
+
+}  // namespace
+
+void bind_engine(nb::module_& m) {
+  nb::class_<Text>(m, "EngineText", "a text to write on: rhapsode.config.SamplingConfig and where the text is")
+      .def("__init__", &make_text, nb::kw_only(), "seed"_a, "written"_a, "most"_a, "end"_a, "allowed"_a, "recent"_a,
+           "temperature"_a, "top_k"_a, "top_p"_a, "min_p"_a, "penalty"_a, "window"_a, "greedy"_a);
+
+  m.def("seconds_to_read", &seconds_to_read, "bytes"_a, "repeats"_a, nb::call_guard<nb::gil_scoped_release>(),
+        "seconds that one thread needs to read so many bytes once, the best of `repeats`");
+
+  nb::class_<Model>(m, "EngineModel", "a model that predicts: weights packed in a precision, shared by threads")
+      .def(nb::new_(&make_model), "config"_a, "parameters"_a, "precision"_a)
+      .def_prop_ro("step_bytes", &Model::step_bytes, "bytes of weights that a symbol of one sequence reads")
+      .def("read", &read_ids, "ids"_a, "state"_a, "logits [T, B, V] and the state after ids [T, B]")
+      .def("losses", &losses_of, "ids"_a, "targets"_a, "state"_a, "-log p of targets [T, B] after ids, and the state")
+      .def("generate", &generate_texts, "texts"_a, "with_log_p"_a, "state"_a, "logits"_a);
+}

@@ -1,0 +1,247 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "engine/walk.h"
+#include "threads.h"
+
+namespace rhapsode::engine {
+namespace {
+
+constexpr int64_t PIECE = 64, PIECE_ROWS = 256;      // symbols of a sequence read at a time, and of all together
+constexpr int64_t SIDE_BY_SIDE = 64;                 // sequences that one thread moves at once: their gates stay in its cache
+constexpr int64_t LOGIT_ROWS = 32;                   // rows of logits made at a time
+constexpr int64_t SHARED_STEP_BYTES = 128 << 10;     // of weights: from here on one sequence is shared by threads
+constexpr int64_t SHARED_BYTES = 16 << 20;           // of weights read in one call: less is not worth waking threads for
+constexpr int64_t SHARED_OUTPUT_BYTES = 128 << 10;   // of the output layer: from here on threads divide it
+
+bool worth_sharing(const Model& m, int64_t steps, int64_t sequences) {
+  int64_t bytes = m.step_bytes();
+  return (sequences > 1 || bytes >= SHARED_STEP_BYTES) && bytes * steps * sequences >= SHARED_BYTES;
+}
+
+// A thread's share of a call: some sequences, and a team with whom it shares them. Sequences are divided among threads; a
+// single one is everybody's.
+struct Share {
+  Range sequences;
+  Team team;
+  int64_t count() const { return sequences.last - sequences.first; }
+};
+
+Share share_of(const Team& team, int64_t B) {
+  if (B == 1) return {{0, 1}, team};
+  return {team.part(B), Team{0, 1}};
+}
+
+// Runs f(walk, share) on each thread that has a share, with walks that begin in the given state.
+template <class F>
+void run(const Model& m, int64_t steps, int64_t B, int64_t piece, const StateArrays& state, F f) {
+  const int64_t fields = state_fields(m.config.cell), H = m.config.hidden;
+  auto enter = [&](Walk& walk, int64_t first) {
+    for (size_t i = 0; i < state.before.size(); i++)
+      walk.set_state(static_cast<int64_t>(i) / fields, static_cast<int64_t>(i) % fields, state.before[i] + first * H);
+  };
+  const bool worth = worth_sharing(m, steps, B), several = worth && (B > 1 || m.pace.share());
+  bool shared = false;
+  Stopwatch watch;
+  std::optional<Walk> common;
+  parallel_or_alone(several, [&](const Team& team) {
+    if (team.thread == 0) shared = team.threads > 1;
+    Share share = share_of(team, B);
+    const Range all = share.sequences;
+    for (int64_t first = all.first; first < all.last; first = share.sequences.last) {
+      share.sequences = {first, std::min(first + SIDE_BY_SIDE, all.last)};
+      std::optional<Walk> own;
+      std::optional<Walk>& walk = B == 1 ? common : own;
+      if (share.team.thread == 0) {
+        walk.emplace(m, share.count(), piece, share.team.threads);
+        enter(*walk, first);
+      }
+      if (share.team.threads > 1) share.team.barrier();
+      f(*walk, share);
+    }
+  });
+  if (worth && B == 1) m.pace.took(shared, watch.seconds() / static_cast<double>(steps));
+}
+
+void leave(const Model& m, const Walk& walk, int64_t first, const StateArrays& state) {
+  const int64_t fields = state_fields(m.config.cell);
+  for (size_t i = 0; i < state.after.size(); i++)
+    walk.get_state(static_cast<int64_t>(i) / fields, static_cast<int64_t>(i) % fields,
+                   state.after[i] + first * m.config.hidden);
+}
+
+// Reads everything in pieces; take(t, b, logits) is called once for each id, by one of the threads.
+template <class Take>
+void read_all(const Model& m, const int32_t* ids, int64_t T, int64_t B, const StateArrays& state, Take take) {
+  const int64_t piece = std::min(T, std::clamp<int64_t>(PIECE_ROWS / std::min(B, SIDE_BY_SIDE), 1, PIECE));
+  run(m, T, B, piece, state, [&](Walk& walk, const Share& share) {
+    const int64_t R = share.count();
+    std::vector<int32_t> own_ids(static_cast<size_t>(piece * R));
+    Buffer<float> logits(std::min(LOGIT_ROWS, piece * R) * m.logit_width);
+    for (int64_t start = 0; start < T; start += piece) {
+      const int64_t n = std::min(piece, T - start);
+      for (int64_t t = 0; t < n; t++)
+        std::copy_n(ids + (start + t) * B + share.sequences.first, R, own_ids.begin() + t * R);
+      walk.read(own_ids.data(), n, share.team);
+      Range rows = share.team.part(n * R);
+      for (int64_t first = rows.first; first < rows.last; first += LOGIT_ROWS) {
+        const int64_t count = std::min(LOGIT_ROWS, rows.last - first);
+        walk.logits(first, count, {0, m.output.groups()}, logits.data(), share.team);
+        for (int64_t i = 0; i < count; i++)
+          take(start + (first + i) / R, share.sequences.first + (first + i) % R, logits.data() + i * m.logit_width);
+      }
+    }
+    if (share.team.thread == 0) leave(m, walk, share.sequences.first, state);
+  });
+}
+
+// ---- writing --------------------------------------------------------------------------------------------------------
+
+// A text with what one thread needs to write it.
+struct Writing {
+  int64_t number;  // of the text
+  std::vector<int32_t> recent, ids;
+  std::vector<double> log_p;
+  bool damaged = false;
+
+  bool ended(const Text& text) const {
+    return damaged || static_cast<int64_t>(ids.size()) >= text.most || (!ids.empty() && ids.back() == text.end);
+  }
+};
+
+class Writers {
+ public:
+  Writers(const Model& m, std::vector<Text>& texts, bool with_log_p, Walk& walk, const Share& share, const StateArrays& state,
+          const float* logits_before, float* logits_after, float* shared_logits)
+      : m_(m), texts_(texts), with_log_p_(with_log_p), walk_(walk), team_(share.team), state_(state),
+        logits_after_(logits_after), shared_logits_(shared_logits), sampler_(m.kernels, m.config.vocabulary),
+        own_logits_(share.count() * m.logit_width), logits_(own_logits_.data()) {
+    const int64_t V = m.config.vocabulary;
+    for (int64_t b = share.sequences.first; b < share.sequences.last; b++) {
+      Writing w;
+      w.number = b, w.recent = texts[static_cast<size_t>(b)].recent;
+      writings_.push_back(std::move(w));
+      std::memcpy(row(b - share.sequences.first), logits_before + b * V, static_cast<size_t>(V) * sizeof(float));
+    }
+  }
+
+  void run() {
+    drop_ended();
+    while (!writings_.empty()) {
+      ids_.clear();
+      for (size_t i = 0; i < writings_.size(); i++) ids_.push_back(choose(static_cast<int64_t>(i)));
+      walk_.read(ids_.data(), 1, team_);
+      const int64_t groups = m_.output.groups();
+      if (shared_logits_) logits_ = shared_logits_;
+      walk_.logits(0, static_cast<int64_t>(writings_.size()), shared_logits_ ? team_.part(groups) : Range{0, groups}, logits_,
+                   team_);
+      if (shared_logits_) team_.barrier();
+      drop_ended();
+    }
+  }
+
+ private:
+  float* row(int64_t i) { return logits_ + i * m_.logit_width; }
+
+  int32_t choose(int64_t i) {
+    Writing& w = writings_[static_cast<size_t>(i)];
+    const Text& text = texts_[static_cast<size_t>(w.number)];
+    const double u = uniform(text.seed, text.written + w.ids.size());
+    const int32_t id = sampler_.choose(row(i), text.allowed.data(), text.sampling, w.recent, u);
+    if (id < 0) return w.damaged = true, 0;
+    w.ids.push_back(id);
+    if (with_log_p_) w.log_p.push_back(sampler_.log_probability(row(i), id));
+    if (text.sampling.penalty != 1) w.recent.push_back(id);
+    return id;
+  }
+
+  void drop_ended() {
+    for (int64_t i = static_cast<int64_t>(writings_.size()) - 1; i >= 0; i--) {
+      Writing& w = writings_[static_cast<size_t>(i)];
+      if (!w.ended(texts_[static_cast<size_t>(w.number)])) continue;
+      if (team_.thread == 0) hand_over(i);
+      if (team_.threads > 1) return writings_.clear();
+      walk_.drop_row(i);
+      const int64_t last = static_cast<int64_t>(writings_.size()) - 1;
+      if (i < last) {
+        std::memcpy(row(i), row(last), static_cast<size_t>(m_.logit_width) * sizeof(float));
+        w = std::move(writings_.back());
+      }
+      writings_.pop_back();
+    }
+  }
+
+  void hand_over(int64_t i) {
+    Writing& w = writings_[static_cast<size_t>(i)];
+    Text& text = texts_[static_cast<size_t>(w.number)];
+    const int64_t fields = state_fields(m_.config.cell), V = m_.config.vocabulary;
+    for (size_t a = 0; a < state_.after.size(); a++)
+      walk_.get_row(static_cast<int64_t>(a) / fields, static_cast<int64_t>(a) % fields, i,
+                    state_.after[a] + w.number * m_.config.hidden);
+    std::memcpy(logits_after_ + w.number * V, row(i), static_cast<size_t>(V) * sizeof(float));
+    text.ids = w.ids, text.log_p = w.log_p, text.damaged = w.damaged;
+  }
+
+  const Model& m_;
+  std::vector<Text>& texts_;
+  const bool with_log_p_;
+  Walk& walk_;
+  const Team team_;
+  const StateArrays& state_;
+  float* const logits_after_;
+  float* const shared_logits_;  // where threads make the logits together, or null
+  Sampler sampler_;
+  Buffer<float> own_logits_;
+  float* logits_;
+  std::vector<Writing> writings_;
+  std::vector<int32_t> ids_;
+};
+
+}  // namespace
+
+int64_t state_fields(CellIndex cell) { return cell == LSTM ? 2 : 1; }
+
+void read(const Model& m, const int32_t* ids, int64_t T, int64_t B, const StateArrays& state, float* logits) {
+  const int64_t V = m.config.vocabulary;
+  read_all(m, ids, T, B, state, [&](int64_t t, int64_t b, const float* x) {
+    std::memcpy(logits + (t * B + b) * V, x, static_cast<size_t>(V) * sizeof(float));
+  });
+}
+
+void losses(const Model& m, const int32_t* ids, const int32_t* targets, int64_t T, int64_t B, const StateArrays& state,
+            double* nats) {
+  read_all(m, ids, T, B, state, [&](int64_t t, int64_t b, const float* x) {
+    nats[t * B + b] = m.kernels.nats(x, m.config.vocabulary, targets[t * B + b]);
+  });
+}
+
+double seconds_to_read(int64_t bytes, int repeats) {
+  const Kernels& kernels = current_kernels();
+  Buffer<uint8_t> data(round_up(bytes, 1024));
+  double best = 0;
+  volatile uint32_t seen = 0;
+  for (int i = 0; i < repeats; i++) {
+    Stopwatch watch;
+    for (int again = 0; again < 4; again++) seen = seen + kernels.checksum(data.data(), data.size());
+    const double seconds = watch.seconds() / 4;
+    if (i == 0 || seconds < best) best = seconds;
+  }
+  return best;
+}
+
+void generate(const Model& m, std::vector<Text>& texts, bool with_log_p, const StateArrays& state,
+              const float* logits_before, float* logits_after) {
+  int64_t steps = 0;
+  for (const Text& text : texts) steps = std::max(steps, text.most);
+  const bool divided = texts.size() == 1 && m.output.bytes() >= SHARED_OUTPUT_BYTES;
+  Buffer<float> shared(divided ? m.logit_width : 0);
+  run(m, steps, static_cast<int64_t>(texts.size()), 1, state, [&](Walk& walk, const Share& share) {
+    float* together = divided && share.team.threads > 1 ? shared.data() : nullptr;
+    Writers(m, texts, with_log_p, walk, share, state, logits_before, logits_after, together).run();
+  });
+}
+
+}  // namespace rhapsode::engine

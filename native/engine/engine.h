@@ -1,0 +1,53 @@
+// What a model does for its callers: predict after each symbol, measure a text, write texts.
+//
+// B sequences side by side; ids [T, B]; a state is one plain array [B, H] after another: h of layer 0, its c for lstm, h of
+// layer 1 … Results for a sequence do not depend on the others, nor on how threads share the work: many sequences are
+// divided among them; of a single one, the units of each layer are.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/model.h"
+#include "engine/sampling.h"
+
+namespace rhapsode::engine {
+
+// Arrays of a state, as they come in and as they go out; may be the same.
+struct StateArrays {
+  std::vector<const float*> before;
+  std::vector<float*> after;
+};
+
+int64_t state_fields(CellIndex cell);
+
+// Read ids; logits [T, B, V] of what follows each.
+void read(const Model& model, const int32_t* ids, int64_t T, int64_t B, const StateArrays& state, float* logits);
+
+// Read ids; nats [T, B]: -log p of targets [T, B], one after each id.
+void losses(const Model& model, const int32_t* ids, const int32_t* targets, int64_t T, int64_t B, const StateArrays& state,
+            double* nats);
+
+// A text to write on.
+struct Text {
+  Sampling sampling;
+  uint64_t seed = 0;
+  uint64_t written = 0;             // symbols so far: number `written` of the seed's stream chooses the next one
+  int64_t most = 0;                 // symbols to write now
+  int32_t end = -1;                 // the symbol that ends the text
+  std::vector<uint8_t> allowed;     // [V]: which symbols may be written
+  std::vector<int32_t> recent;      // the last symbols, as far as the repetition penalty looks back
+
+  std::vector<int32_t> ids;         // what was written
+  std::vector<double> log_p;        // of each in the model's distribution, if asked for
+  bool damaged = false;             // the model predicted what is not a number
+};
+
+// Write B texts; logits [B, V] of their next symbols, before and after.
+void generate(const Model& model, std::vector<Text>& texts, bool with_log_p, const StateArrays& state,
+              const float* logits_before, float* logits_after);
+
+// Seconds that one thread needs to read so many bytes once, the best of `repeats`: what no product can be faster than.
+double seconds_to_read(int64_t bytes, int repeats);
+
+}  // namespace rhapsode::engine

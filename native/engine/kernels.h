@@ -1,0 +1,84 @@
+// The engine's arithmetic: plain functions over rows, one set per instruction set, which one thread runs on its part.
+//
+// Batch law: what a function computes for a row depends on that row alone, to the last bit, however many rows there are.
+// Every output is one chain of additions in the order of the inputs, in fp32 and bf16; integer sums are exact.
+//
+// Letters: K inputs, H units of a layer. Rows of floats are padded with zeros to whole lines of 16. Gates of a layer lie
+// in the order (line of units, gate, unit in the line).
+#pragma once
+
+#include <cstdint>
+
+#include "engine/packed.h"
+#include "threads.h"
+
+namespace rhapsode::engine {
+
+// Inputs of a product in the form that its kernel reads, made by `prepare`.
+struct Operand {
+  uint8_t* data = nullptr;
+  int64_t stride = 0;      // bytes from row to row
+  float* scale = nullptr;  // int8: [rows], what the integers are multiplied with
+};
+
+struct Products {
+  int64_t operand_bytes;  // of a step of one row
+
+  // x [rows] rows of `width` floats, `ld` apart, of which `inputs` count; the operand has room for rows rounded up to 16.
+  void (*prepare)(const float* x, int64_t ld, int64_t rows, int64_t inputs, int64_t steps, Operand out);
+
+  // y[r] = base[r] + W x[r] for the outputs of these groups; base[r] may be null or y[r]. `ld` floats from y to y.
+  void (*product)(const PackedMatrix& w, Range groups, Operand x, int64_t rows, const float* const* base, float* y,
+                  int64_t ld);
+};
+
+// Rows r of one time step; units are whole lines. a: gates, or for gru what they receive from the input, whose rows need
+// not be neighbours; m: gru, what they receive from h. h_before, h, c: rows `ld` apart.
+struct CellRows {
+  int64_t rows;
+  Range lines;
+  const float* const* a;
+  const float* m;
+  int64_t ld_m;
+  const float* h_before;
+  float *h, *c;
+  int64_t ld;
+};
+
+enum CellIndex { RNN_TANH, RNN_RELU, GRU, LSTM, CELLS };
+
+struct Kernels {
+  Products products[WEIGHT_TYPES];
+  void (*cell[CELLS])(const CellRows&);
+  // With activation functions of lower accuracy where that is faster, for weights that are rounded.
+  void (*quick_cell[CELLS])(const CellRows&);
+
+  // y = norm of x over `width` values times weight, plus bias where there is one (LayerNorm, which centres x).
+  void (*norm)(const float* x, int64_t width, const float* weight, const float* bias, float* y);
+  // y = a + b, n a multiple of 16.
+  void (*add)(const float* a, const float* b, float* y, int64_t n);
+  // -log softmax(x)[target] over n logits.
+  double (*nats)(const float* x, int64_t n, int64_t target);
+  // y = exp(x), x <= 0; -inf gives 0. Relative error below 1e-15.
+  void (*exponentials)(const double* x, double* y, int64_t n);
+  // Reads bytes (a multiple of 1024) as products read weights, and does next to nothing with them: for benchmarks.
+  uint32_t (*checksum)(const uint8_t* data, int64_t bytes);
+};
+
+const Kernels& plain_kernels();
+#if defined(RHAPSODE_HAS_X86)
+const Kernels& avx2_kernels();
+const Kernels& avx512_kernels();
+const Kernels& vnni_kernels();
+#endif
+#if defined(RHAPSODE_HAS_AMX)
+const Kernels& amx_kernels();
+#endif
+#if defined(RHAPSODE_HAS_NEON)
+const Kernels& neon_kernels();
+#endif
+
+// Those of the instruction set in use.
+const Kernels& current_kernels();
+
+}  // namespace rhapsode::engine

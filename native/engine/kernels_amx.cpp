@@ -1,0 +1,135 @@
+// The engine's kernels for AMX beside AVX-512 with VNNI and BF16. See native/README.md for what may not stand here.
+//
+// int8: single rows by VNNI, batches by tiles: integer sums are exact, so both give the same. bf16: a single row is too
+// little for tiles to pay and their sums round in another order, so that all rows go the way of single ones.
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#include "engine/kernels.h"
+
+#define RHAPSODE_VEC_AVX512
+namespace rhapsode::engine {
+namespace {
+#include "vec.h"
+#include "engine/avx512.inc"
+#include "engine/vnni.inc"
+#include "engine/kernels.inc"
+
+// ---- bf16: both of a step's products in one instruction --------------------------------------------------------------
+
+struct Bf16Pairs {
+  static constexpr int STEP = 4;
+  using Accumulator = F;
+  struct Input { __m512i x; };
+  static RHAPSODE_INLINE Accumulator start() { return zero(); }
+  static RHAPSODE_INLINE Input input(const uint8_t* p) {
+    return {_mm512_set1_epi32(*reinterpret_cast<const int32_t*>(p))};
+  }
+  static RHAPSODE_INLINE Accumulator add(Accumulator s, const uint8_t* w, Input x) {
+    return {_mm512_dpbf16_ps(s.v, (__m512bh)_mm512_loadu_si512(w), (__m512bh)x.x)};
+  }
+  static RHAPSODE_INLINE F result(const PackedMatrix&, int64_t, Accumulator s, Operand, int64_t) { return s; }
+};
+
+void prepare_bf16(const float* x, int64_t ld, int64_t rows, int64_t inputs, int64_t steps, Operand out) {
+  for (int64_t r = 0; r < rows; r++, x += ld) {
+    uint8_t* to = out.data + r * out.stride;
+    for (int64_t k = 0; k < steps * 2; k += 16) {
+      int64_t left = inputs - k;
+      __mmask16 mask = left >= 16 ? 0xffff : left <= 0 ? 0 : static_cast<__mmask16>((1u << left) - 1);
+      __m512 v = _mm512_maskz_loadu_ps(mask, x + k);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 2 * k), (__m256i)_mm512_cvtneps_pbh(v));
+    }
+  }
+}
+
+// ---- int8 by tiles ---------------------------------------------------------------------------------------------------
+
+constexpr int64_t TILE_ROWS = 16, LEAST_ROWS = 5;  // below, single rows are faster
+
+struct alignas(64) TileConfig {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+// GCC 12's _tile_loadconfig tells the compiler of 8 of the 64 bytes.
+RHAPSODE_INLINE void load_config(const TileConfig& config) { __asm__ volatile("ldtilecfg %0" : : "m"(config)); }
+
+// 16 or 32 rows by 1 or 2 lines of a group: tiles 0-3 add up, 4-5 hold inputs, 6-7 weights. Weights are loaded past the L1
+// cache, which so keeps the inputs.
+template <int ROW_TILES, int LINES>
+RHAPSODE_INLINE void tiles(const PackedMatrix& m, int64_t group, int64_t line, Operand x, int64_t row, int32_t* sums) {
+  const int64_t stride = m.lines_in(group) * STEP_BYTES;
+  const uint8_t* w = m.group(group) + line * STEP_BYTES;
+  const uint8_t* in = x.data + row * x.stride;
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  for (int64_t k = 0; k < m.steps; k += 16, w += 16 * stride, in += 64) {
+    _tile_loadd(4, in, x.stride);
+    if (ROW_TILES > 1) _tile_loadd(5, in + TILE_ROWS * x.stride, x.stride);
+    _tile_stream_loadd(6, w, stride);
+    if (LINES > 1) _tile_stream_loadd(7, w + STEP_BYTES, stride);
+    _tile_dpbusd(0, 4, 6);
+    if (LINES > 1) _tile_dpbusd(1, 4, 7);
+    if (ROW_TILES > 1) _tile_dpbusd(2, 5, 6);
+    if (ROW_TILES > 1 && LINES > 1) _tile_dpbusd(3, 5, 7);
+  }
+  _tile_stored(0, sums, 64);
+  if (LINES > 1) _tile_stored(1, sums + 256, 64);
+  if (ROW_TILES > 1) _tile_stored(2, sums + 512, 64);
+  if (ROW_TILES > 1 && LINES > 1) _tile_stored(3, sums + 768, 64);
+}
+
+// Up to 32 rows of up to 2 lines: integers, then what single rows would have made of them.
+RHAPSODE_INLINE void tile_block(const PackedMatrix& m, int64_t group, int64_t line, int lines, Operand x, int64_t row,
+                                int64_t rows, const float* const* base, float* y, int64_t ld) {
+  alignas(64) int32_t sums[4 * 256];
+  if (rows > TILE_ROWS) lines > 1 ? tiles<2, 2>(m, group, line, x, row, sums) : tiles<2, 1>(m, group, line, x, row, sums);
+  else lines > 1 ? tiles<1, 2>(m, group, line, x, row, sums) : tiles<1, 1>(m, group, line, x, row, sums);
+  for (int l = 0; l < lines; l++) {
+    const int64_t output = (group * GROUP + line + l) * LINE;
+    const F scale = load(m.scale.data() + output);
+    const __m512i offset = _mm512_loadu_si512(m.sums.data() + output);
+    for (int64_t r = 0; r < rows; r++) {
+      const int32_t* s = sums + (r / TILE_ROWS * 2 + l) * 256 + r % TILE_ROWS * 16;
+      F value = F{_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(s), offset))} * (scale * all(x.scale[row + r]));
+      const float* b = base[row + r];
+      store(y + (row + r) * ld + output, b ? value + load(b + output) : value);
+    }
+  }
+}
+
+void product_int8(const PackedMatrix& m, Range groups, Operand x, int64_t rows, const float* const* base, float* y,
+                  int64_t ld) {
+  if (rows < LEAST_ROWS) return product<Int8>(m, groups, x, rows, base, y, ld);
+  load_config(TileConfig{});
+  for (int64_t g = groups.first; g < groups.last; g++) {
+    for (int64_t line = 0; line < m.lines_in(g); line += 2) {
+      int lines = m.lines_in(g) - line > 1 ? 2 : 1;
+      for (int64_t r = 0; r < rows; r += 2 * TILE_ROWS) {
+        int64_t n = rows - r < 2 * TILE_ROWS ? rows - r : 2 * TILE_ROWS;
+        tile_block(m, g, line, lines, x, r, n, base, y, ld);
+      }
+    }
+  }
+  _tile_release();
+}
+
+Kernels make_amx_table() {
+  Kernels table = make_table();
+  table.products[static_cast<int>(WeightType::bf16)] = {Bf16Pairs::STEP, prepare_bf16, product<Bf16Pairs>};
+  table.products[static_cast<int>(WeightType::int8)].product = product_int8;
+  return table;
+}
+}  // namespace
+
+const Kernels& amx_kernels() {
+  static const Kernels table = make_amx_table();
+  return table;
+}
+
+}  // namespace rhapsode::engine

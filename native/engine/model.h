@@ -1,0 +1,80 @@
+// A model that predicts: its weights, packed once, never changed, shared by all threads. (What it learns of the
+// machine's pace changes no result.)
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/kernels.h"
+#include "engine/pace.h"
+#include "engine/packed.h"
+
+namespace rhapsode::engine {
+
+enum class InputKind { one_hot, embedding, scalar };
+enum class NormKind { none, layer, rms };
+
+// The fields of rhapsode.config.ModelConfig that decide predictions.
+struct Config {
+  int64_t vocabulary = 0, embedding_size = 0, hidden = 0, layers = 0;
+  InputKind input = InputKind::one_hot;
+  CellIndex cell = LSTM;
+  NormKind norm = NormKind::none;
+  bool residual = false, tied = false;
+  WeightType type = WeightType::fp32;
+};
+
+struct NormWeights {
+  Buffer<float> weight, bias;  // bias: LayerNorm only
+};
+
+struct Layer {
+  int64_t width = 0;          // of the vector it reads; 0: it reads its table
+  bool normalised = false, residual = false;
+  NormWeights norm;
+  Buffer<float> table;          // [V] rows of gates
+  PackedMatrix input;
+  Buffer<float> bias;           // gates
+  PackedMatrix recurrent;
+  Buffer<float> recurrent_base; // gru: what is added to W_hh h: zeros, and b_hn at its gate
+};
+
+// Finds a parameter of rhapsode.nn.spec by name; checks its shape; plain row-major floats.
+using FindParameter = std::function<const float*(const std::string& name, std::vector<int64_t> shape)>;
+
+class Model {
+ public:
+  // Throws what `find` throws, and std::bad_alloc.
+  Model(const Config& config, const FindParameter& find);
+
+  const Config config;
+  const Kernels& kernels;
+  const int64_t gates;        // G
+  const int64_t unit_lines;   // lines of a layer's units
+  const int64_t gate_width;   // floats of a row of gates
+  const int64_t width;        // floats of a row of units
+  const int64_t vector_width; // floats of the widest vector between layers
+  const int64_t logit_width;  // floats of a row of logits
+
+  const Products& products() const { return kernels.products[static_cast<int>(config.type)]; }
+  // Bytes of weights that each symbol of a single sequence reads.
+  int64_t step_bytes() const;
+
+  std::vector<Layer> layers;
+  Buffer<float> embedding;    // [V] rows of vectors
+  NormWeights norm;
+  PackedMatrix output;
+  Buffer<float> output_bias;
+
+  mutable Pace pace;  // of calls with one sequence
+
+ private:
+  Layer make_layer(int64_t number, const FindParameter& find) const;
+  NormWeights make_norm(const std::string& prefix, int64_t width, const FindParameter& find) const;
+  PackedMatrix pack_gates(const float* weight, int64_t inputs) const;
+  void spread_gates(const float* plain, float* row) const;
+};
+
+}  // namespace rhapsode::engine

@@ -1,0 +1,70 @@
+#include "engine/packed.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace rhapsode::engine {
+namespace {
+
+// The nearest bf16; a tie goes to the even one.
+uint16_t bf16_of(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>(bits >> 16 | 0x40);  // not a number stays so
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+// Writes the inputs of one output, step after step; `stride` bytes lie between steps.
+struct Lane {
+  uint8_t* first;
+  int64_t stride;
+
+  template <class T>
+  void put(int64_t input, T value) const {
+    constexpr int64_t per_step = 4 / sizeof(T);
+    std::memcpy(first + input / per_step * stride + input % per_step * static_cast<int64_t>(sizeof(T)), &value, sizeof(T));
+  }
+};
+
+// Symmetric: the largest weight becomes 127 or -127. A weight that is not a number makes the scale one too, which shows in the logits.
+void quantise(const float* row, int64_t inputs, const Lane& lane, float* scale, int32_t* sum) {
+  float most = 0;
+  bool finite = true;
+  for (int64_t k = 0; k < inputs; k++) most = std::fmax(most, std::fabs(row[k])), finite &= std::isfinite(row[k]);
+  *scale = finite ? most / 127 : NAN;
+  int32_t total = 0;
+  for (int64_t k = 0; finite && most > 0 && k < inputs; k++) {
+    int32_t q = static_cast<int32_t>(std::nearbyint(row[k] / *scale));
+    q = q > 127 ? 127 : q < -127 ? -127 : q;
+    lane.put(k, static_cast<int8_t>(q));
+    total += q;
+  }
+  *sum = 128 * total;
+}
+
+}  // namespace
+
+PackedMatrix pack(WeightType type, const std::vector<const float*>& rows, int64_t inputs) {
+  PackedMatrix m;
+  m.type = type, m.inputs = inputs;
+  m.lines = static_cast<int64_t>(rows.size()) / LINE;
+  // bf16 and int8 are padded to whole tiles.
+  m.steps = type == WeightType::fp32 ? inputs : round_up(inputs, 16 * inputs_per_step(type)) / inputs_per_step(type);
+  m.data.reserve(m.bytes());
+  if (type == WeightType::int8) m.scale.reserve(m.lines * LINE), m.sums.reserve(m.lines * LINE);
+  for (int64_t i = 0; i < m.lines * LINE; i++) {
+    const float* row = rows[static_cast<size_t>(i)];
+    if (!row) continue;
+    int64_t line = i / LINE, g = line / GROUP;
+    Lane lane{m.data.data() + g * GROUP * m.steps * STEP_BYTES + line % GROUP * STEP_BYTES + i % LINE * 4,
+              m.lines_in(g) * STEP_BYTES};
+    if (type == WeightType::int8) quantise(row, inputs, lane, &m.scale[i], &m.sums[i]);
+    for (int64_t k = 0; k < inputs; k++) {
+      if (type == WeightType::fp32) lane.put(k, row[k]);
+      if (type == WeightType::bf16) lane.put(k, bf16_of(row[k]));
+    }
+  }
+  return m;
+}
+
+}  // namespace rhapsode::engine

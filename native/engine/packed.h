@@ -1,0 +1,47 @@
+// How the engine's matrices lie in memory, and what kernels read: the same order for every instruction set and precision.
+//
+// Outputs are cut into lines of 16, lines into groups of 4 (the last group may have fewer). A step is 4 bytes of each
+// output's inputs: one fp32, two bf16 or four int8. A group is contiguous, step after step, line after line within a
+// step: 64 bytes, one cache line, for 16 outputs. So one sequence reads every byte once, in order; and 16 steps of a
+// line are a tile of AMX as they stand.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "memory.h"
+#include "panels.h"
+
+namespace rhapsode::engine {
+
+enum class WeightType { fp32, bf16, int8 };
+constexpr int WEIGHT_TYPES = 3;
+constexpr int64_t LINE = 16, GROUP = 4, STEP_BYTES = 64;
+
+// How many inputs a step holds, and to what multiple of them the inputs are padded with zeros.
+RHAPSODE_INLINE constexpr int64_t inputs_per_step(WeightType type) {
+  return type == WeightType::fp32 ? 1 : type == WeightType::bf16 ? 2 : 4;
+}
+
+struct PackedMatrix {
+  WeightType type = WeightType::fp32;
+  int64_t inputs = 0;
+  int64_t lines = 0;
+  int64_t steps = 0;
+  Buffer<uint8_t> data;
+  Buffer<float> scale;    // int8: [lines * 16], what a weight's integer is multiplied with
+  Buffer<int32_t> sums;   // int8: [lines * 16], 128 times the sum of an output's integers: some kernels add 128 to inputs
+
+  RHAPSODE_INLINE int64_t groups() const { return (lines + GROUP - 1) / GROUP; }
+  RHAPSODE_INLINE int64_t lines_in(int64_t group) const {
+    int64_t left = lines - group * GROUP;
+    return left < GROUP ? left : GROUP;
+  }
+  RHAPSODE_INLINE const uint8_t* group(int64_t g) const { return data.data() + g * GROUP * steps * STEP_BYTES; }
+  int64_t bytes() const { return lines * steps * STEP_BYTES; }
+};
+
+// rows[i]: the `inputs` weights of output i, or null for a padding output; as many as a multiple of 16.
+PackedMatrix pack(WeightType type, const std::vector<const float*>& rows, int64_t inputs);
+
+}  // namespace rhapsode::engine

@@ -1,0 +1,46 @@
+// From logits to a symbol: rhapsode.sampling, the same numbers in the same order, in double.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/kernels.h"
+
+namespace rhapsode::engine {
+
+// The fields of rhapsode.config.SamplingConfig that choose a symbol.
+struct Sampling {
+  double temperature = 1, top_p = 1, min_p = 0, penalty = 1;
+  int64_t top_k = 0, window = 64;
+  bool greedy = false;
+};
+
+class Sampler {
+ public:
+  Sampler(const Kernels& kernels, int64_t vocabulary);
+
+  // The next symbol from logits [V]; allowed [V]: which may be chosen, some may; recent: the last symbols; u in [0, 1).
+  // -1 if a logit is not finite.
+  int32_t choose(const float* logits, const uint8_t* allowed, const Sampling& settings,
+                 const std::vector<int32_t>& recent, double u);
+
+  // log softmax(logits)[id].
+  double log_probability(const float* logits, int32_t id);
+
+ private:
+  void penalise(const Sampling& settings, const std::vector<int32_t>& recent);
+  void keep_top_k(int64_t k);
+  void keep_top_p(double p);
+  void keep_min_p(double p);
+  int32_t draw(double u);
+  double total_weight();
+
+  const Kernels& kernels_;
+  std::vector<double> x_, weights_;
+  std::vector<int32_t> order_;
+};
+
+// Number `index` of the stream of `seed`: uniform in [0, 1).
+double uniform(uint64_t seed, uint64_t index);
+
+}  // namespace rhapsode::engine

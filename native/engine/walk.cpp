@@ -1,0 +1,152 @@
+#include "engine/walk.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace rhapsode::engine {
+namespace {
+
+void copy(const float* from, float* to, int64_t n) { std::memcpy(to, from, static_cast<size_t>(n) * sizeof(float)); }
+
+}  // namespace
+
+Walk::Walk(const Model& model, int64_t rows, int64_t most_steps, int threads)
+    : m_(model), rows_(rows), states_(model.layers.size()), own_(static_cast<size_t>(threads)) {
+  const int64_t n = rows * most_steps, padded = round_up(n, LINE);
+  for (LayerState& s : states_) {
+    for (Buffer<float>& h : s.h) h.reserve(n * m_.width);
+    if (m_.config.cell == LSTM) s.c.reserve(rows * m_.width);
+  }
+  bool vectors = m_.layers.size() > 1 || m_.config.input != InputKind::one_hot;
+  for (Own& own : own_) {
+    if (vectors) own.vector.reserve(n * m_.vector_width), own.input.reserve(n * m_.gate_width);
+    if (m_.config.norm != NormKind::none) own.normed.reserve(n * m_.vector_width);
+    own.gates.reserve(rows * m_.gate_width);
+    own.operand.reserve(padded * round_up(m_.vector_width, 64) * 4);  // the largest of all types: fp32
+    own.operand_scale.reserve(padded);
+    own.base.resize(static_cast<size_t>(std::max(n, LINE)));
+    for (int64_t r = 0; r < rows; r++) own.gate_rows.push_back(own.gates.data() + r * m_.gate_width);
+  }
+}
+
+void Walk::set_state(int64_t layer, int64_t field, const float* plain) {
+  LayerState& s = states_[static_cast<size_t>(layer)];
+  float* to = field ? s.c.data() : s.h[1].data();
+  for (int64_t r = 0; r < rows_; r++) copy(plain + r * m_.config.hidden, to + r * m_.width, m_.config.hidden);
+}
+
+void Walk::get_state(int64_t layer, int64_t field, float* plain) const {
+  for (int64_t r = 0; r < rows_; r++) get_row(layer, field, r, plain + r * m_.config.hidden);
+}
+
+void Walk::get_row(int64_t layer, int64_t field, int64_t row, float* plain) const {
+  const size_t l = static_cast<size_t>(layer);
+  copy((field ? states_[l].c.data() : last_h(l, own_[0])) + row * m_.width, plain, m_.config.hidden);
+}
+
+void Walk::drop_row(int64_t row) {
+  rows_--;
+  for (size_t l = 0; l < states_.size(); l++) {
+    float* h = const_cast<float*>(last_h(l, own_[0]));
+    if (row < rows_) copy(h + rows_ * m_.width, h + row * m_.width, m_.width);
+    float* c = states_[l].c.data();
+    if (c && row < rows_) copy(c + rows_ * m_.width, c + row * m_.width, m_.width);
+  }
+}
+
+const float* Walk::last_h(size_t layer, const Own& own) const {
+  return states_[layer].h[1 - own.pieces % 2].data() + (own.last_steps - 1) * rows_ * m_.width;
+}
+
+void Walk::read(const int32_t* ids, int64_t T, const Team& team) {
+  Own& own = own_[static_cast<size_t>(team.thread)];
+  const int64_t n = T * rows_;
+  const UnitPart part = unit_part(m_, team);
+  Vectors x = enter(ids, n, own);
+  for (size_t l = 0; l < m_.layers.size(); l++) {
+    const Layer& layer = m_.layers[l];
+    receive(layer, ids, layer.normalised ? normalise(layer.norm, x, layer.width, n, own) : x, n, part.groups, own);
+    recur(l, T, team);
+    Vectors h{states_[l].h[own.pieces % 2].data(), m_.width};
+    if (layer.residual)
+      for (int64_t i = 0; i < n; i++)
+        m_.kernels.add(x.data + i * x.ld, h.data + i * h.ld, own.vector.data() + i * m_.vector_width, m_.width);
+    x = layer.residual ? Vectors{own.vector.data(), m_.vector_width} : h;
+  }
+  if (m_.config.norm != NormKind::none) x = normalise(m_.norm, x, m_.config.hidden, n, own);
+  own.outputs = x.data, own.ld_outputs = x.ld;
+  own.pieces++, own.last_steps = T;
+}
+
+// The vectors that the first layer reads, if it reads vectors.
+Walk::Vectors Walk::enter(const int32_t* ids, int64_t n, Own& own) const {
+  const int64_t width = round_up(m_.config.embedding_size, LINE);
+  for (int64_t i = 0; i < n && m_.config.input != InputKind::one_hot; i++) {
+    float* to = own.vector.data() + i * m_.vector_width;
+    if (m_.config.input == InputKind::embedding) copy(m_.embedding.data() + ids[i] * width, to, width);
+    else to[0] = static_cast<float>(ids[i] / static_cast<double>(m_.config.vocabulary));
+  }
+  return {own.vector.data(), m_.vector_width};
+}
+
+Walk::Vectors Walk::normalise(const NormWeights& norm, Vectors x, int64_t width, int64_t n, Own& own) const {
+  for (int64_t i = 0; i < n; i++)
+    m_.kernels.norm(x.data + i * x.ld, width, norm.weight.data(), norm.bias.data(), own.normed.data() + i * m_.vector_width);
+  return {own.normed.data(), m_.vector_width};
+}
+
+Operand Walk::prepare(const PackedMatrix& w, const float* x, int64_t ld, int64_t n, Own& own) const {
+  const Products& p = m_.products();
+  Operand operand{own.operand.data(), w.steps * p.operand_bytes, own.operand_scale.data()};
+  p.prepare(x, ld, n, w.inputs, w.steps, operand);
+  return operand;
+}
+
+// own.base: what the gates receive from the input, one row of gates for each of n rows.
+void Walk::receive(const Layer& layer, const int32_t* ids, Vectors x, int64_t n, Range groups, Own& own) const {
+  if (!layer.width) {
+    for (int64_t i = 0; i < n; i++) own.base[static_cast<size_t>(i)] = layer.table.data() + ids[i] * m_.gate_width;
+    return;
+  }
+  std::fill_n(own.base.begin(), n, layer.bias.data());
+  Operand operand = prepare(layer.input, x.data, x.ld, n, own);
+  m_.products().product(layer.input, groups, operand, n, own.base.data(), own.input.data(), m_.gate_width);
+  for (int64_t i = 0; i < n; i++) own.base[static_cast<size_t>(i)] = own.input.data() + i * m_.gate_width;
+}
+
+// The recurrence of one layer over T steps.
+void Walk::recur(size_t number, int64_t T, const Team& team) {
+  Own& own = own_[static_cast<size_t>(team.thread)];
+  const Layer& layer = m_.layers[number];
+  LayerState& s = states_[number];
+  const UnitPart part = unit_part(m_, team);
+  const auto* cells = m_.config.type == WeightType::fp32 ? m_.kernels.cell : m_.kernels.quick_cell;
+  const bool gru = m_.config.cell == GRU;
+  const std::vector<const float*> same(gru ? static_cast<size_t>(rows_) : 0, layer.recurrent_base.data());
+  const float* before = last_h(number, own);
+  float* h = s.h[own.pieces % 2].data();
+  for (int64_t t = 0; t < T; t++, before = h, h += rows_ * m_.width) {
+    const float* const* received = own.base.data() + t * rows_;
+    Operand operand = prepare(layer.recurrent, before, m_.width, rows_, own);
+    m_.products().product(layer.recurrent, part.groups, operand, rows_, gru ? same.data() : received, own.gates.data(),
+                          m_.gate_width);
+    cells[m_.config.cell]({rows_, part.lines, gru ? received : own.gate_rows.data(), own.gates.data(),
+                                     m_.gate_width, before, h, s.c.data(), m_.width});
+    if (team.threads > 1) team.barrier();
+  }
+}
+
+void Walk::logits(int64_t first, int64_t n, Range groups, float* y, const Team& team) {
+  Own& own = own_[static_cast<size_t>(team.thread)];
+  std::fill_n(own.base.begin(), n, m_.output_bias.data());
+  Operand operand = prepare(m_.output, own.outputs + first * own.ld_outputs, own.ld_outputs, n, own);
+  m_.products().product(m_.output, groups, operand, n, own.base.data(), y, m_.logit_width);
+}
+
+UnitPart unit_part(const Model& m, const Team& team) {
+  Range fours = team.part((m.unit_lines + GROUP - 1) / GROUP);
+  Range lines{std::min(fours.first * GROUP, m.unit_lines), std::min(fours.last * GROUP, m.unit_lines)};
+  return {lines, {(lines.first * m.gates + GROUP - 1) / GROUP, (lines.last * m.gates + GROUP - 1) / GROUP}};
+}
+
+}  // namespace rhapsode::engine

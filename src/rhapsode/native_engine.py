@@ -1,0 +1,87 @@
+"""The native engine: the same interface as the reference in `rhapsode.engine`, the arithmetic in C++.
+
+Weights are packed once, in fp32, bf16 or int8 (a scale for each output; what they meet is rounded to int8 too,
+each vector by its own largest entry). The batch law holds in each, for all of `step`, `read`, `losses` and `write`.
+Calls let go of the interpreter lock, and many threads may call at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+import rhapsode._native as _native
+from rhapsode.engine import Answer, Ask, Engine
+from rhapsode.modelfile import ModelFile, Precision
+from rhapsode.nn.cells import CELLS
+from rhapsode.nn.spec import State
+
+
+class NativeEngine(Engine):
+    """A model that reads, predicts and writes, for any number of sequences side by side."""
+
+    writes = True
+
+    def __init__(self, model: ModelFile, precision: Precision = "fp32"):
+        super().__init__(model)
+        self.precision = precision
+        parameters = {name: np.ascontiguousarray(value, np.float32) for name, value in model.parameters.items()}
+        self._model = _native.EngineModel(model.config, parameters, precision)
+
+    @property
+    def step_bytes(self) -> int:
+        """Bytes of weights that every symbol of a lone sequence reads."""
+        return self._model.step_bytes
+
+    def step(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        logits, state = self.read(np.asarray(ids)[None], state)
+        return logits[0], state
+
+    def read(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        logits, after = self._model.read(_ids(ids), _arrays(state))
+        return logits, self._state(after)
+
+    def losses(self, ids: np.ndarray, targets: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        nats, after = self._model.losses(_ids(ids), _ids(targets), _arrays(state))
+        return nats, self._state(after)
+
+    def write(
+        self, asks: Sequence[Ask], state: State, logits: np.ndarray, log_p: bool
+    ) -> tuple[list[Answer], np.ndarray, State]:
+        texts = [_text(ask) for ask in asks]
+        answers, logits, after = self._model.generate(texts, log_p, _arrays(state), np.ascontiguousarray(logits))
+        return answers, logits, self._state(after)
+
+    def _state(self, arrays: list[np.ndarray]) -> State:
+        """The state of these arrays, those of a layer after those of the one before."""
+        kind = CELLS[self.config.cell].state
+        size = len(kind._fields)
+        return State(tuple(kind(*arrays[i : i + size]) for i in range(0, len(arrays), size)))
+
+
+def _arrays(state: State) -> list[np.ndarray]:
+    return [np.ascontiguousarray(array, np.float32) for layer in state.layers for array in layer]
+
+
+def _ids(ids: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(ids, np.int32)
+
+
+def _text(ask: Ask) -> _native.EngineText:
+    s = ask.settings
+    return _native.EngineText(
+        seed=ask.seed,
+        written=ask.written,
+        most=ask.most,
+        end=ask.end,
+        allowed=ask.allowed,
+        recent=ask.recent,
+        temperature=s.temperature,
+        top_k=s.top_k,
+        top_p=s.top_p,
+        min_p=s.min_p,
+        penalty=s.repetition_penalty,
+        window=s.repetition_window,
+        greedy=s.greedy,
+    )
