@@ -1,5 +1,7 @@
 #include "layers.h"
 
+#include "isa.h"
+
 namespace rhapsode {
 
 void Parameter::to_plain(const float* stored, float* plain) const {
@@ -20,6 +22,11 @@ void Parameter::set_value(const float* plain) {
   changed(0, value.size());
 }
 
-bool supports(Precision precision) { return precision == Precision::fp32; }
+bool supports(Precision precision) {
+#if defined(RHAPSODE_HAS_AMX)
+  if (current_isa() == Isa::amx) return true;
+#endif
+  return precision == Precision::fp32;
+}
 
 }  // namespace rhapsode

@@ -9,6 +9,8 @@
 namespace rhapsode {
 namespace {
 
+constexpr int64_t PIECE = 1 << 14;  // elements: with the optimiser's arrays a part of the second-level cache
+
 struct Rule {
   MethodIndex kernel;
   std::vector<std::string> slots;
@@ -77,17 +79,21 @@ double Optimizer::step(double lr) {
     u.averaging = static_cast<float>(std::min(double(spec_.averaging), (1 + n) / (10 + n)));
     for (Trained& t : trained_) {
       Range r = stretch(*t.parameter, team);
-      if (r.first == r.last) continue;
-      u.size = r.last - r.first;
-      u.value = t.parameter->value.data() + r.first;
-      u.gradient = t.parameter->gradient.data() + r.first;
-      u.slot0 = t.slots.size() > 0 ? t.slots[0].data() + r.first : nullptr;
-      u.slot1 = t.slots.size() > 1 ? t.slots[1].data() + r.first : nullptr;
-      u.average = t.average.size() ? t.average.data() + r.first : nullptr;
       u.lr = static_cast<float>(lr * t.lr_multiple);
       u.decay = t.decayed ? spec_.weight_decay : 0.f;
-      k_.update[method](u);
-      t.parameter->changed(r.first, r.last);
+      // In pieces, so that a layer packs its copies of a piece while that is in the cache.
+      const int64_t piece = round_up(PIECE, t.parameter->grain);
+      for (int64_t first = r.first; first < r.last; first += piece) {
+        const int64_t last = std::min(r.last, first + piece);
+        u.size = last - first;
+        u.value = t.parameter->value.data() + first;
+        u.gradient = t.parameter->gradient.data() + first;
+        u.slot0 = t.slots.size() > 0 ? t.slots[0].data() + first : nullptr;
+        u.slot1 = t.slots.size() > 1 ? t.slots[1].data() + first : nullptr;
+        u.average = t.average.size() ? t.average.data() + first : nullptr;
+        k_.update[method](u);
+        t.parameter->changed(first, last);
+      }
     }
   };
   parallel(run);

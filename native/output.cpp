@@ -1,6 +1,7 @@
 // The output layer in fp32, with softmax and cross-entropy, in pieces of rows so that logits never take much memory.
 #include <algorithm>
 
+#include "amx/make.h"
 #include "kernels.h"
 #include "layers.h"
 #include "panel_parameter.h"
@@ -150,7 +151,11 @@ class FloatOutput : public OutputLayer {
 
 }  // namespace
 
-std::unique_ptr<OutputLayer> make_output(const OutputSpec& spec, Precision) {
+std::unique_ptr<OutputLayer> make_output(const OutputSpec& spec, Precision precision) {
+#if defined(RHAPSODE_HAS_AMX)
+  if (precision == Precision::bf16 && !spec.tied) return amx::make_output(spec);
+#endif
+  (void)precision;
   return std::make_unique<FloatOutput>(spec);
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "amx/make.h"
 #include "kernels.h"
 #include "layers.h"
 #include "panel_parameter.h"
@@ -222,7 +223,11 @@ class FloatRecurrent : public RecurrentLayer {
 
 }  // namespace
 
-std::unique_ptr<RecurrentLayer> make_recurrent(const RecurrentSpec& spec, Precision) {
+std::unique_ptr<RecurrentLayer> make_recurrent(const RecurrentSpec& spec, Precision precision) {
+#if defined(RHAPSODE_HAS_AMX)
+  if (precision == Precision::bf16) return amx::make_recurrent(spec);
+#endif
+  (void)precision;
   return std::make_unique<FloatRecurrent>(spec);
 }
 

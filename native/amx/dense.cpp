@@ -1,0 +1,273 @@
+#include "dense.h"
+
+#include "masks.h"
+#include "product.h"
+#include "scan_parts.h"
+#include "weave.h"
+
+namespace rhapsode::amx {
+namespace {
+
+// How many pairs of columns' weights, of `steps` tiles each, stay in half of the second-level cache.
+int64_t resident_pairs(int64_t steps) {
+  int64_t n = (1 << 20) / (steps * 2 * TILE * int64_t{sizeof(bf16)});
+  return n < 1 ? 1 : n;
+}
+
+// Columns [column, column + 16) of row (t, b), if panels reach that far.
+RHAPSODE_INLINE Vec from_panels(const ConstPanels& p, int64_t row, int64_t column) {
+  if (column >= p.count() * p.width) return zeros();
+  return _mm512_loadu_ps(p.data + column / p.width * p.stride + row * p.width + column % p.width);
+}
+
+// What to do with a finished block of a projection: two rows a piece.
+struct LineJob {
+  const float* sums = nullptr;
+  Vec bias0, bias1;
+  bf16* lines;
+  int64_t pitch;
+  RHAPSODE_INLINE int pieces() const { return sums ? 16 : 0; }
+  RHAPSODE_INLINE void piece(int i) {
+    for (int r = 2 * i; r < 2 * i + 2; r++)
+      store(lines + r * pitch, joined(_mm512_add_ps(load(sums + in_block(r, 0)), bias0),
+                                      _mm512_add_ps(load(sums + in_block(r, 1)), bias1)));
+  }
+};
+
+// Fetches what the next products will need while this one runs.
+struct Prefetch {
+  const char *near, *end;
+  RHAPSODE_INLINE void slice() {
+    for (int i = 0; i < 2 && near < end; i++, near += 64) _mm_prefetch(near, _MM_HINT_T0);
+  }
+};
+
+}  // namespace
+
+void arrange(const RowTiles* from, const ConstPanels* panels, const Mask& mask, const RowTiles& to,
+             const TurnedTiles& turned, int thread, int threads) {
+  const int64_t P = to.width(), R = to.blocks_a_step();
+  const Part part = part_of(to.blocks(), thread, threads);
+  alignas(64) bf16 words_of[2][TILE];
+  for (int64_t rb = part.first; rb < part.last; rb++) {
+    const int64_t t = rb / R, first = rb % R * PAIR;
+    for (int64_t k = 0; k < P; k++) {
+      for (int i = 0; i < 16; i++) {
+        Words x[2][2];
+        for (int j = 0; j < 2; j++) {
+          const int64_t r = 2 * i + j, b = first + r, row = t * to.B + b;
+          Vec v[2] = {zeros(), zeros()};
+          if (b < to.B) {
+            if (from) {
+              Words w = words(from->data + ((rb * 2 + (r >> 4)) * P + k) * TILE + (r & 15) * 32);
+              v[0] = low(w), v[1] = high(w);
+            } else {
+              for (int half = 0; half < 2; half++) v[half] = from_panels(*panels, row, k * PAIR + half * LANES);
+            }
+            if (mask.on()) {
+              const uint32_t keep = kept_pair(mask, mask.row(row), to.columns, k);
+              v[0] = _mm512_maskz_mul_ps(__mmask16(keep), v[0], all(mask.scale));
+              v[1] = _mm512_maskz_mul_ps(__mmask16(keep >> 16), v[1], all(mask.scale));
+            }
+          }
+          x[j][0] = rounded(v[0]), x[j][1] = rounded(v[1]);
+          store(to.data + ((rb * 2 + (r >> 4)) * P + k) * TILE + (r & 15) * 32, joined(x[j][0], x[j][1]));
+        }
+        store(words_of[0] + i * 32, joined(x[0][0], x[1][0]));
+        store(words_of[1] + i * 32, joined(x[0][1], x[1][1]));
+      }
+      if (turned.data)
+        for (int half = 0; half < 2; half++)
+          store_transposed(words_of[half], turned.data + ((2 * k + half) * turned.pitch + rb) * TILE);
+    }
+  }
+}
+
+void to_panels(const RowTiles& from, const Panels& to, int thread, int threads) {
+  const int64_t P = from.width(), R = from.blocks_a_step(), padded_columns = to.count() * to.width;
+  const Part part = part_of(from.T, thread, threads);
+  for (int64_t t = part.first; t < part.last; t++)
+    for (int64_t b = 0; b < from.B; b++)
+      for (int64_t k = 0; k < P; k++) {
+        Words w = words(from.data + ((t * R * 2 + (b >> 4)) * P + k) * TILE + (b & 15) * 32);
+        for (int half = 0; half < 2; half++) {
+          const int64_t c = k * PAIR + half * LANES;
+          if (c < padded_columns)
+            _mm512_storeu_ps(to.data + c / to.width * to.stride + (t * from.B + b) * to.width + c % to.width,
+                             half ? high(w) : low(w));
+        }
+      }
+}
+
+void project(const RowTiles& x, const bf16* forward_weights, const float* bias, const GateColumns& columns, bf16* lines,
+             int thread, int threads) {
+  TileRegisters registers;
+  const int64_t P = x.width(), together = columns.pairs_a_block(), rows = x.blocks() * PAIR;
+  const Part part = part_of(columns.pairs_total(), thread, threads);
+  const int64_t resident = resident_pairs(P);
+  alignas(64) float sums[2][4 * SQUARE];
+  Weave<LineJob> pending;
+  int parity = 0;
+  for (int64_t first = part.first; first < part.last; first += resident)
+    for (int64_t rb = 0; rb < x.blocks(); rb++)
+      for (int64_t q = first; q < part.last && q < first + resident; q++) {
+        const bf16* upper = x.data + rb * 2 * P * TILE;
+        clear_block();
+        pending.spread(P);
+        multiply<Keep::left>(upper, upper + P * TILE, forward_weights + q * P * 2 * TILE, P, 1, pending);
+        store_block(contiguous(sums[parity]));
+        pending.finish();
+        LineJob job;
+        job.sums = sums[parity];
+        job.bias0 = load(bias + q * PAIR), job.bias1 = load(bias + q * PAIR + LANES);
+        job.lines = lines + ((q / together * rows + rb * PAIR) * together + q % together) * 32;
+        job.pitch = together * 32;
+        pending = Weave<LineJob>(job);
+        parity ^= 1;
+      }
+  pending.finish();
+}
+
+void back_project(const RowTiles& d, const bf16* backward_weights, const Mask& mask, const RowTiles& to, int thread,
+                  int threads) {
+  TileRegisters registers;
+  constexpr int64_t most = 16;
+  const int64_t Q = d.width(), P = to.width(), R = to.blocks_a_step();
+  const Part part = part_of(P, thread, threads);
+  alignas(64) float sums[most][4 * SQUARE];
+  for (int64_t first = part.first; first < part.last; first += most) {
+    const int64_t count = part.last - first < most ? part.last - first : most;
+    for (int64_t rb = 0; rb < d.blocks(); rb++) {
+      for (int64_t k = 0; k < Q; k += PANEL_TILES) {
+        const int64_t steps = Q - k < PANEL_TILES ? Q - k : PANEL_TILES;
+        const bf16* upper = d.data + (rb * 2 * Q + k) * TILE;
+        for (int64_t j = 0; j < count; j++) {
+          if (k) load_block(contiguous(sums[j]));
+          else clear_block();
+          multiply<Keep::left>(upper, upper + Q * TILE, backward_weights + ((first + j) * Q + k) * 2 * TILE, steps);
+          store_block(contiguous(sums[j]));
+        }
+      }
+      for (int64_t j = 0; j < count; j++)
+        for (int r = 0; r < PAIR; r++) {
+          Vec v[2] = {load(sums[j] + in_block(r, 0)), load(sums[j] + in_block(r, 1))};
+          const int64_t b = rb % R * PAIR + r;
+          if (mask.on() && b < to.B) mask_pair(mask, rb / R * to.B + b, to.columns, first + j, v);
+          store(to.data + ((rb * 2 + (r >> 4)) * P + first + j) * TILE + (r & 15) * 32, joined(v[0], v[1]));
+        }
+    }
+  }
+}
+
+// A panel of x stays in the second-level cache while all columns of d pass by: the sum over rows is cut so that it fits.
+// Within, a run of d stays in the first-level cache for all of x.
+void weight_gradient(const WeightGradient& w, int thread, int threads) {
+  TileRegisters registers;
+  const Part part = part_of(w.Q, thread, threads);
+  int64_t chunk = (1 << 20) / (2 * w.P * TILE * int64_t{sizeof(bf16)}) / PANEL_TILES * PANEL_TILES;
+  if (chunk < PANEL_TILES) chunk = PANEL_TILES;
+  for (int64_t begin = 0; begin < w.tiles; begin += chunk) {
+    const int64_t end = w.tiles - begin < chunk ? w.tiles : begin + chunk;
+    for (int64_t q = part.first; q < part.last; q++) {
+      float* gradient = w.gradient + q * w.P * GRAIN;
+      // What is there went through the mask already, and will again: take its factor out first.
+      if (w.accumulate && w.dropconnect.on() && begin == 0)
+        for (int64_t i = 0; i < w.P * GRAIN; i += LANES)
+          store(gradient + i, _mm512_mul_ps(load(gradient + i), all(1 / w.dropconnect.scale)));
+      for (int64_t k = begin; k < end; k += PANEL_TILES) {
+        const int64_t steps = end - k < PANEL_TILES ? end - k : PANEL_TILES;
+        const bf16* right = w.d.tiles + (w.d.source(q) * w.d.pitch + k) * 2 * TILE;
+        const bool last_run = k + steps == end;
+        const bf16* next = last_run ? w.d.tiles + (w.d.source(q + 1 < part.last ? q + 1 : q) * w.d.pitch + begin) * 2 * TILE
+                                    : right + steps * 2 * TILE;
+        Prefetch fetch{reinterpret_cast<const char*>(next), reinterpret_cast<const char*>(next + steps * 2 * TILE)};
+        for (int64_t p = 0; p < w.P; p++) {
+          const bf16* left = w.x.data + (2 * p * w.x.pitch + k) * TILE;
+          if (k == 0 && !w.accumulate) clear_block();
+          else load_block(contiguous(gradient + p * GRAIN));
+          multiply<Keep::right>(left, left + w.x.pitch * TILE, right, steps, 1, fetch);
+          store_block(contiguous(gradient + p * GRAIN));
+        }
+      }
+      if (w.dropconnect.on() && end == w.tiles)
+        for (int64_t p = 0; p < w.P; p++)
+          mask_weights(w.dropconnect, w.columns, q, p, gradient + p * GRAIN, gradient + p * GRAIN);
+    }
+  }
+}
+
+void row_sums(const RowSums& s, int thread, int threads) {
+  const int64_t together = s.columns.pairs_a_block(), R = pairs(s.B);
+  const Part part = part_of(s.columns.pairs_total(), thread, threads);
+  for (int64_t q = part.first; q < part.last; q++) {
+    float* gradient = s.gradient + (q / together * s.symbols * together + q % together) * PAIR;
+    const bf16* from = s.d.tiles + s.d.source(q) * s.d.pitch * 2 * TILE;
+    auto line = [&](int64_t symbol) { return gradient + symbol * together * PAIR; };
+    if (!s.accumulate)
+      for (int64_t v = 0; v < s.symbols; v++) store(line(v), zeros()), store(line(v) + LANES, zeros());
+    Vec sum[2] = {zeros(), zeros()};
+    for (int64_t rb = 0; rb < s.T * R; rb++) {
+      const int64_t rows = s.B - rb % R * PAIR;
+      for (int i = 0; i < 16 && 2 * i < rows; i++)
+        for (int half = 0; half < 2; half++) {
+          Words w = words(from + (rb * 2 + half) * TILE + i * 32);
+          if (!s.lines) {
+            sum[half] = _mm512_add_ps(sum[half], _mm512_add_ps(low(w), high(w)));
+            continue;
+          }
+          for (int j = 0; j < 2; j++) {
+            const int64_t r = rb * PAIR + 2 * i + j;
+            float* at = line(s.lines[r]) + half * LANES;
+            Vec d = j ? high(w) : low(w);
+            store(at, s.factors ? _mm512_fmadd_ps(d, all(s.factors[r]), load(at)) : _mm512_add_ps(d, load(at)));
+          }
+        }
+    }
+    if (!s.lines)
+      for (int half = 0; half < 2; half++) store(gradient + half * LANES, _mm512_add_ps(load(gradient + half * LANES), sum[half]));
+  }
+}
+
+void pack_weights(const float* values, int64_t first, int64_t last, const WeightTiles& to, const Mask& dropconnect,
+                  const GateColumns& columns) {
+  alignas(64) float masked[GRAIN];
+  for (int64_t at = first; at < last; at += GRAIN) {
+    const int64_t q = at / GRAIN / to.P, k = at / GRAIN % to.P;
+    const float* block = values + at;
+    if (dropconnect.on()) {
+      mask_weights(dropconnect, columns, q, k, block, masked);
+      block = masked;
+    }
+    auto row = [&](int kk, int s, int l) { return rounded(load(block + (kk * 2 + s) * SQUARE + l * LANES)); };
+    for (int s = 0; s < 2; s++)
+      for (int l = 0; l < LANES; l++)
+        store(to.forward + ((q * to.P + k) * 2 + s) * TILE + l * 32, joined(row(0, s, l), row(1, s, l)));
+    for (int kk = 0; kk < 2; kk++) {
+      Words r[16];
+      for (int l = 0; l < LANES; l++) r[l] = joined(row(kk, 0, l), row(kk, 1, l));
+      transpose(r);
+      for (int l = 0; l < LANES; l++) store(to.backward + ((k * to.Q + q) * 2 + kk) * TILE + l * 32, r[l]);
+    }
+  }
+}
+
+void pack_lines(const float* values, int64_t first, int64_t last, bf16* lines) {
+  for (int64_t at = first; at < last; at += PAIR)
+    store(lines + at, joined(load(values + at), load(values + at + LANES)));
+}
+
+void scaled_lines(const bf16* table, int64_t symbols, const int32_t* lines, const float* factors, int64_t rows,
+                  const GateColumns& columns, bf16* to, int thread, int threads) {
+  const int64_t together = columns.pairs_a_block(), blocks = columns.pairs_total() / together;
+  const Part part = part_of(rows, thread, threads);
+  for (int64_t block = 0; block < blocks; block++)
+    for (int64_t r = part.first; r < part.last; r++)
+      for (int64_t p = 0; p < together; p++) {
+        Words w = words(table + ((block * symbols + lines[r]) * together + p) * 32);
+        Vec factor = all(factors[r]);
+        store(to + ((block * rows + r) * together + p) * 32,
+              joined(_mm512_mul_ps(low(w), factor), _mm512_mul_ps(high(w), factor)));
+      }
+}
+
+}  // namespace rhapsode::amx

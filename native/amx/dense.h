@@ -1,0 +1,127 @@
+// The products and moves of data around the recurrence, on tiles: what the kernels in dense.cpp are given. Each function
+// does the part of `thread` of `threads`, inside one parallel().
+#pragma once
+
+#include <cstdint>
+
+#include "formats.h"
+#include "layers.h"
+
+namespace rhapsode::amx {
+
+// A matrix of activations or their gradients [T * B, columns] as row tiles: row (t, b) lies at t * 32 * pairs(B) + b.
+struct RowTiles {
+  bf16* data = nullptr;
+  int64_t T = 0, B = 0, columns = 0;
+
+  int64_t blocks_a_step() const { return pairs(B); }
+  int64_t blocks() const { return T * pairs(B); }
+  int64_t width() const { return pairs(columns); }
+  int64_t size() const { return blocks() * width() * 2 * TILE; }
+};
+
+// Turned tiles [2 * pairs(columns)][pitch] of the same matrix: one for each 32 rows.
+struct TurnedTiles {
+  bf16* data = nullptr;
+  int64_t pitch = 0;
+};
+
+// Which columns of gates go together (formats.h): for a matrix with `gates` * `units` outputs.
+struct GateColumns {
+  int64_t gates = 1, halves = 2, units = 0;
+
+  int64_t pairs_total() const { return gates * pairs(units); }
+  int64_t pairs_a_block() const { return gates * halves / 2; }
+};
+
+// to = from with dropout (row r of the mask is mask.row(t * B + b)), as row tiles and, if wanted, turned ones. The
+// source is row tiles, or else fp32 panels.
+void arrange(const RowTiles* from, const ConstPanels* panels, const Mask& mask, const RowTiles& to,
+             const TurnedTiles& turned, int thread, int threads);
+// The other way, without dropout.
+void to_panels(const RowTiles& from, const Panels& to, int thread, int threads);
+
+// Lines of gates (scan.h) x W + bias, for forward_weights [Q][pairs(D)][2] and bias [Q * 32] in tile order.
+void project(const RowTiles& x, const bf16* forward_weights, const float* bias, const GateColumns& columns, bf16* lines,
+             int thread, int threads);
+
+// to = (d W, with dropout): d row tiles [.., Q pairs], backward_weights [pairs(D)][Q][2].
+void back_project(const RowTiles& d, const bf16* backward_weights, const Mask& mask, const RowTiles& to, int thread,
+                  int threads);
+
+// Where token tiles of gradients lie: pair q at tiles + source(q) * pitch. With `extra`, of every third pair of a gru the
+// gradient of the input is not that of the recurrence, and lies behind all others.
+struct TokenTiles {
+  const bf16* tiles;
+  int64_t pitch, pairs_total;
+  bool extra;
+
+  int64_t source(int64_t q) const { return extra && q % 3 == 2 ? pairs_total + q / 3 : q; }
+};
+
+// gradient[Q][P][4 fp32 tiles] (+)= x^T d over `tiles` tiles of 32 rows; x: turned tiles [2P]. DropConnect's mask
+// multiplies the result.
+struct WeightGradient {
+  TurnedTiles x;
+  TokenTiles d;
+  int64_t tiles, P, Q;
+  float* gradient;
+  bool accumulate;
+  Mask dropconnect;
+  GateColumns columns;
+};
+void weight_gradient(const WeightGradient& w, int thread, int threads);
+
+// Sums of the rows of d by symbol: gradient [block][symbols][pairs of a block][2][16] (+)= factor * d. Without `lines`,
+// all rows belong to symbol 0. Rows: `rows` of them a step of 32 * blocks_a_step.
+struct RowSums {
+  TokenTiles d;
+  GateColumns columns;
+  int64_t symbols, T, B;
+  const int32_t* lines;  // [T * 32 pairs(B)], or null
+  const float* factors;  // likewise, or null for ones
+  float* gradient;
+  bool accumulate;
+};
+void row_sums(const RowSums& s, int thread, int threads);
+
+// The weights of 32 inputs x 32 outputs, [kk][s][16][16] in fp32, as two forward and two backward tiles. Block (q, k) of
+// W_hh; with DropConnect, its mask.
+struct WeightTiles {
+  bf16 *forward, *backward;
+  int64_t P, Q;
+};
+void pack_weights(const float* values, int64_t first, int64_t last, const WeightTiles& to, const Mask& dropconnect,
+                  const GateColumns& columns);
+// fp32 lines [..][2][16] as bf16 lines, of which the first is number `first` / 32.
+void pack_lines(const float* values, int64_t first, int64_t last, bf16* lines);
+// Lines of gates of all rows: the table's line of the row's symbol times its factor.
+void scaled_lines(const bf16* table, int64_t symbols, const int32_t* lines, const float* factors, int64_t rows,
+                  const GateColumns& columns, bf16* to, int thread, int threads);
+
+// The output layer with softmax and cross-entropy over blocks of 32 rows [first_block, last_block) of x.
+struct OutputPass {
+  RowTiles x;
+  int64_t first_block, last_block;
+  const bf16* forward_weights;   // [Q][P][2]
+  const bf16* backward_weights;  // [P][Q][2]
+  const float* bias;             // [Q * 32]
+  int64_t V, P, Q;
+  const int32_t* targets;        // [T * B]
+  // Training: the gradients of scale * weights[r] * nats[r].
+  const float* weights;          // [T * B], or null for ones
+  float scale;
+  Mask mask;                     // of x, for its gradient
+  bf16* tokens;                  // token tiles [Q][tokens_pitch][2] from first_block on, or null: no training
+  int64_t tokens_pitch;
+  RowTiles d_x;
+  float* nats;                   // [T * B], or null
+  float* logits;                 // plain [T * B, V], or null
+  float* scratch;                // [threads][output_scratch(Q)]
+  bf16* tile_scratch;            // [threads][output_tiles(Q)]
+};
+int64_t output_scratch(int64_t Q, int64_t P);
+int64_t output_tiles(int64_t Q);
+void output_pass(const OutputPass& pass, int thread, int threads);
+
+}  // namespace rhapsode::amx

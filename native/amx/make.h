@@ -1,0 +1,13 @@
+// The layers in bf16 on AMX: for the factories of ../layers.h, when the instruction set in use is amx.
+#pragma once
+
+#include <memory>
+
+#include "layers.h"
+
+namespace rhapsode::amx {
+
+std::unique_ptr<RecurrentLayer> make_recurrent(const RecurrentSpec& spec);
+std::unique_ptr<OutputLayer> make_output(const OutputSpec& spec);
+
+}  // namespace rhapsode::amx

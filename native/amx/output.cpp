@@ -1,0 +1,104 @@
+// The output layer in bf16 on AMX.
+#include <algorithm>
+
+#include "activations.h"
+#include "make.h"
+#include "parameters.h"
+#include "threads.h"
+
+namespace rhapsode::amx {
+namespace {
+
+// Rows whose gradients of logits are kept at once, in blocks of 32: bounds the memory of large vocabularies.
+constexpr int64_t MOST_BLOCKS = 64;
+
+class TileOutput : public OutputLayer {
+ public:
+  explicit TileOutput(const OutputSpec& spec)
+      : V_(spec.vocabulary), H_(spec.hidden), weight_("weight", GateColumns{1, 2, spec.vocabulary}, spec.hidden),
+        bias_("bias", GateColumns{1, 2, spec.vocabulary}) {}
+
+  std::vector<Parameter*> parameters() override { return {&weight_, &bias_}; }
+
+  Loss train(const Activations& x, const Mask& mask, const int32_t* targets, const float* weights, float scale,
+             bool accumulate) override {
+    OutputPass pass = enter(x, mask, true);
+    pass.targets = targets, pass.weights = weights, pass.scale = scale, pass.mask = mask;
+    d_input_.tiles = {nullptr, pass.x.T, pass.x.B, H_};
+    d_input_data_.reserve(d_input_.tiles.size());
+    pass.d_x = d_input_.tiles, pass.d_x.data = d_input_.tiles.data = d_input_data_.data();
+    const int64_t blocks = pass.x.blocks(), most = std::min(blocks, MOST_BLOCKS);
+    pass.tokens_pitch = most + 1;
+    tokens_.reserve(pass.Q * pass.tokens_pitch * 2 * TILE);
+    pass.tokens = tokens_.data();
+    for (int64_t first = 0; first < blocks; first += most, accumulate = true) {
+      pass.first_block = first, pass.last_block = std::min(blocks, first + most);
+      parallel([&](const Team& team) {
+        output_pass(pass, team.thread, team.threads);
+        team.barrier();
+        gradients(pass, accumulate, team);
+      });
+    }
+    Loss loss;
+    for (int64_t r = 0; r < x.rows(); r++) loss.sum += (weights ? double{weights[r]} : 1.0) * nats_[r];
+    return loss;
+  }
+
+  const Activations& d_input() override { return d_input_; }
+
+  void losses(const Activations& x, const int32_t* targets, float* nats) override {
+    OutputPass pass = enter(x, Mask{}, false);
+    pass.targets = targets, pass.nats = nats;
+    run(pass);
+  }
+
+  void logits(const Activations& x, float* plain) override {
+    OutputPass pass = enter(x, Mask{}, false);
+    pass.logits = plain;
+    run(pass);
+  }
+
+ private:
+  OutputPass enter(const Activations& x, const Mask& mask, bool training) {
+    const auto* tiles = dynamic_cast<const TileActivations*>(&x);
+    reader_.read(x, mask, tiles ? tiles->tiles.T : 1, tiles ? tiles->tiles.B : x.rows(), training);
+    OutputPass pass{};
+    pass.x = reader_.tiles, pass.last_block = pass.x.blocks();
+    pass.forward_weights = weight_.forward(), pass.backward_weights = weight_.backward(), pass.bias = bias_.value.data();
+    pass.V = V_, pass.P = weight_.P(), pass.Q = weight_.Q();
+    nats_.reserve(x.rows());
+    pass.nats = nats_.data();
+    scratch_.reserve(thread_count() * output_scratch(pass.Q, pass.P));
+    tile_scratch_.reserve(thread_count() * output_tiles(pass.Q));
+    pass.scratch = scratch_.data(), pass.tile_scratch = tile_scratch_.data();
+    return pass;
+  }
+
+  void run(const OutputPass& pass) {
+    parallel([&](const Team& team) { output_pass(pass, team.thread, team.threads); });
+  }
+
+  void gradients(const OutputPass& pass, bool accumulate, const Team& team) {
+    const TokenTiles d{tokens_.data(), pass.tokens_pitch, pass.Q, false};
+    const TurnedTiles x{reader_.turned.data + pass.first_block * TILE, reader_.turned.pitch};
+    const int64_t blocks = pass.last_block - pass.first_block;
+    weight_gradient({x, d, blocks, pass.P, pass.Q, weight_.gradient.data(), accumulate, Mask{}, weight_.columns()},
+                    team.thread, team.threads);
+    row_sums({d, weight_.columns(), 1, blocks, PAIR, nullptr, nullptr, bias_.gradient.data(), accumulate}, team.thread,
+             team.threads);
+  }
+
+  const int64_t V_, H_;
+  TileMatrix weight_;
+  TileVector bias_;
+  TileReader reader_;
+  TileActivations d_input_;
+  Buffer<bf16> d_input_data_, tokens_, tile_scratch_;
+  Buffer<float> nats_, scratch_;
+};
+
+}  // namespace
+
+std::unique_ptr<OutputLayer> make_output(const OutputSpec& spec) { return std::make_unique<TileOutput>(spec); }
+
+}  // namespace rhapsode::amx

@@ -1,0 +1,212 @@
+// The recurrence forward in time.
+//
+// Each thread owns a run of units and computes all their gates; after each step the threads wait for one another, as
+// every product needs all of h. Within a step the products of one block go through the matrix unit while the pointwise
+// part of the block before is woven in between.
+#pragma once
+
+#include "cells.h"
+#include "product.h"
+#include "scan.h"
+#include "scan_parts.h"
+#include "weave.h"
+
+namespace rhapsode::amx {
+namespace {
+
+// The pointwise part of one block of units and 32 rows, at one time step.
+template <class Cell>
+struct ForwardBlock {
+  using Form = FormOf<Cell>;
+  static constexpr int HALVES = Cell::HALVES, COLUMNS = Form::COLUMNS;
+
+  const float* products;  // W_hh h: [pairs of a block][2][2][16][16]
+  const bf16* input;      // lines of this block
+  const int32_t* lines;
+  const float* bias;
+  float* carry;
+  int64_t carry_half;  // from one half's carry to the other's
+  bf16 *h_upper, *h_lower;  // row tiles of the pair of units
+  float* waiting;      // what the first of two rows leaves for the second, [HALVES + 1][16]
+  float* even_half;    // lstm: h of the even block of the pair, [32][16]
+  bool odd;
+  bf16 *saved, *history, *turned_words;  // null without training
+  bf16* turned[2];
+  float* h_out;        // plain, at the last step, else null
+  int64_t unit, H;
+  int rows;
+
+  // A row each; at last the turned tile. An odd last row brings its neighbour along, which is padding.
+  RHAPSODE_INLINE int pieces() const { return padded_rows() + 1; }
+
+  RHAPSODE_INLINE void piece(int r) {
+    if (r >= padded_rows()) return turn();
+    Vec h[HALVES], c[HALVES];
+    row(r, h, c);
+    if (!saved_on()) return;
+    // A word of the turned tile holds two rows: the first of them waits.
+    if (r % 2 == 0) {
+      unrolled<HALVES>(RHAPSODE_LOOP(half) { store(waiting + half * LANES, h[half]); });
+      if (Cell::HISTORY) store(waiting + HALVES * LANES, c[0]);
+      return;
+    }
+    unrolled<HALVES>(RHAPSODE_LOOP(half) {
+      store(turned_words + (half * 16 + r / 2) * 32, joined(load(waiting + half * LANES), h[half]));
+    });
+    if (Cell::HISTORY) store(history + r / 2 * 32, joined(load(waiting + HALVES * LANES), c[0]));
+  }
+
+ private:
+  RHAPSODE_INLINE int padded_rows() const { return (rows + 1) & ~1; }
+  RHAPSODE_INLINE bool saved_on() const { return turned_words != nullptr; }
+
+  RHAPSODE_INLINE void row(int r, Vec* h, Vec* c) {
+    Vec s[COLUMNS], a[COLUMNS], kept[Form::SAVED_VECTORS + 1];
+    const bf16* line = input + int64_t{lines[r]} * (Form::PAIRS * 32);
+    unrolled<Form::PAIRS>(RHAPSODE_LOOP(p) {
+      Words w = words(line + p * 32);
+      const float* from = products + p * 4 * SQUARE + in_block(r, 0);
+      s[2 * p] = load(from), s[2 * p + 1] = load(from + SQUARE);
+      a[2 * p] = low(w), a[2 * p + 1] = high(w);
+    });
+    unrolled<HALVES>(RHAPSODE_LOOP(half) {
+      Vec gates[Cell::GATES], inputs[Cell::GATES], keep[Cell::SAVED + 1];
+      unrolled<Cell::GATES>(RHAPSODE_LOOP(g) { gates[g] = s[g * HALVES + half], inputs[g] = a[g * HALVES + half]; });
+      float* state = carry + half * carry_half + r * LANES;
+      c[half] = Cell::CARRIES ? load(state) : zeros();
+      h[half] = Cell::forward(gates, inputs, bias ? load(bias + half * LANES) : zeros(), c[half], keep);
+      if (Cell::CARRIES) store(state, c[half]);
+      unrolled<Cell::SAVED>(RHAPSODE_LOOP(k) { kept[k * HALVES + half] = keep[k]; });
+      if (h_out && r < rows) store_plain(h[half], h_out + r * H + unit + half * LANES, H - unit - half * LANES);
+    });
+    if (saved_on())
+      unrolled<Form::SAVED_LINES>(RHAPSODE_LOOP(i) {
+        store(saved + (r * Form::SAVED_LINES + i) * 32, joined(kept[2 * i], kept[2 * i + 1]));
+      });
+    bf16* tile = (r < 16 ? h_upper : h_lower) + (r & 15) * 32;
+    if (HALVES == 2) store(tile, joined(h[0], h[HALVES - 1]));
+    else if (odd) store(tile, joined(load(even_half + r * LANES), h[0]));
+    else store(even_half + r * LANES, h[0]);
+  }
+
+  RHAPSODE_INLINE void turn() {
+    if (!saved_on()) return;
+    for (int half = 0; half < HALVES; half++) store_transposed(turned_words + half * TILE, turned[half]);
+  }
+};
+
+// The state before the first step, for one thread's pairs of units.
+template <class Cell>
+void enter_state(const Scan& s, Part part) {
+  const int64_t P = pairs(s.H), R = pairs(s.B);
+  const float* carried = Cell::HISTORY ? s.c_in : s.h_in;
+  alignas(64) bf16 turning[2][TILE];
+  for (int64_t pair = part.first; pair < part.last; pair++)
+    for (int64_t rb = 0; rb < R; rb++) {
+      clear(turning, sizeof turning);
+      for (int64_t b = rb * PAIR; b < s.B && b < (rb + 1) * PAIR; b++) {
+        Vec h[2], c[2];
+        for (int half = 0; half < 2; half++) {
+          int64_t unit = pair * PAIR + half * LANES;
+          h[half] = load_plain(s.h_in + b * s.H + unit, s.H - unit);
+          c[half] = load_plain(carried + b * s.H + unit, s.H - unit);
+          if (Cell::CARRIES) store(s.carry + ((2 * pair + half) * R * PAIR + b) * LANES, c[half]);
+          put_row(turning[half], b & 31, h[half]);
+          if (Cell::HISTORY && s.history)
+            put_row(s.history + ((2 * pair + half) * R * 16 + rb * 16) * 32, b & 31, c[half]);
+        }
+        store(s.h + ((b >> 4) * P + pair) * TILE + (b & 15) * 32, joined(h[0], h[1]));
+      }
+      if (s.turned)
+        for (int half = 0; half < 2; half++)
+          store_transposed(turning[half], s.turned + ((2 * pair + half) * s.turned_pitch + rb) * TILE);
+    }
+}
+
+template <class Cell>
+void leave_state(const Scan& s, Part part) {
+  if (!Cell::HISTORY) return;
+  const int64_t R = pairs(s.B);
+  for (int64_t unit = part.first * PAIR; unit < part.last * PAIR && unit < s.H; unit += LANES)
+    for (int64_t b = 0; b < s.B; b++)
+      store_plain(load(s.carry + (unit / LANES * R * PAIR + b) * LANES), s.c_out + b * s.H + unit, s.H - unit);
+}
+
+template <class Cell>
+ForwardBlock<Cell> forward_block(const Scan& s, int64_t t, int64_t block, int64_t rb) {
+  using Form = FormOf<Cell>;
+  const int64_t P = pairs(s.H), R = pairs(s.B), row = rb * PAIR, unit_block = block * Cell::HALVES;
+  const int64_t pair = unit_block / 2, blocks = 2 * P / Cell::HALVES, last = s.T - 1;
+  ForwardBlock<Cell> f{};
+  f.input = s.input + block * s.line_rows * Form::PAIRS * 32;
+  f.lines = s.lines + (t * R + rb) * PAIR;
+  f.bias = s.bias ? s.bias + unit_block * LANES : nullptr;
+  f.carry = s.carry + (unit_block * R * PAIR + row) * LANES;
+  f.carry_half = R * PAIR * LANES;
+  f.h_upper = s.h + (((t + 1) * R + rb) * 2 * P + pair) * TILE;
+  f.h_lower = f.h_upper + P * TILE;
+  f.odd = unit_block & 1;
+  if (s.saved) f.saved = s.saved + (((t * blocks + block) * R + rb) * PAIR) * Form::SAVED_LINES * 32;
+  if (Cell::HISTORY && s.history) f.history = s.history + (((t + 1) * 2 * P + unit_block) * R + rb) * TILE;
+  if (s.turned)
+    for (int half = 0; half < Cell::HALVES; half++)
+      f.turned[half] = s.turned + ((unit_block + half) * s.turned_pitch + (t + 1) * R + rb) * TILE;
+  f.h_out = t == last ? s.h_out + row * s.H : nullptr;
+  f.unit = unit_block * LANES, f.H = s.H;
+  f.rows = static_cast<int>(s.B - row < PAIR ? s.B - row : PAIR);
+  return f;
+}
+
+template <class Cell>
+void scan_forward(const Scan& s, int thread, int threads) {
+  using Form = FormOf<Cell>;
+  const int64_t P = pairs(s.H), R = pairs(s.B);
+  const int active = active_threads(P, threads);
+  if (thread >= active) return;
+  const Part part = part_of(P, thread, active);
+  TileRegisters registers;
+  alignas(64) float products[2][Form::PAIRS * 4 * SQUARE], even_half[PAIR * LANES], waiting[3 * LANES];
+  alignas(64) bf16 turned_words[2 * TILE];
+
+  enter_state<Cell>(s, part);
+  publish(s.progress[thread], 1);
+
+  // Which loop is outside: rows, so that their panel of h stays in the first-level cache, unless the weights would then
+  // have to come from beyond the second-level cache once for each block of rows.
+  const bool rows_outside = fits_second_level(part.size() * Cell::GATES * P * 2 * TILE);
+  const int64_t blocks_a_pair = 2 / Cell::HALVES, outer = rows_outside ? R : part.size(), inner = R * part.size() / outer;
+  for (int64_t t = 0; t < s.T; t++) {
+    for (int other = 0; other < active; other++)
+      if (other != thread) wait_for(s.progress[other], static_cast<int32_t>(t + 1));
+    Weave<ForwardBlock<Cell>> pending;
+    int parity = 0, direction = 1;
+    for (int64_t x = 0; x < outer; x++)
+      for (int64_t y = 0; y < inner; y++)
+        for (int64_t half = 0; half < blocks_a_pair; half++) {
+          const int64_t rb = rows_outside ? x : y, pair = part.first + (rows_outside ? y : x);
+          const int64_t block = pair * blocks_a_pair + half;
+          const bf16 *upper = s.h + (t * R + rb) * 2 * P * TILE, *lower = upper + P * TILE;
+          float* sums = products[parity];
+          pending.spread(Form::PAIRS * P);
+          for (int p = 0; p < Form::PAIRS; p++) {
+            clear_block();
+            multiply<Keep::left>(upper, lower, s.forward_weights + (block * Form::PAIRS + p) * P * 2 * TILE, P, direction,
+                                 pending);
+            store_block(contiguous(sums + p * 4 * SQUARE));
+            if (P > PANEL_TILES) direction = -direction;
+          }
+          pending.finish();
+          ForwardBlock<Cell> next = forward_block<Cell>(s, t, block, rb);
+          next.products = sums, next.even_half = even_half, next.waiting = waiting, next.turned_words = s.turned ? turned_words : nullptr;
+          if (next.rows < PAIR - 1) clear(turned_words, sizeof turned_words);
+          pending = Weave<ForwardBlock<Cell>>(next);
+          parity ^= 1;
+        }
+    pending.finish();
+    publish(s.progress[thread], static_cast<int32_t>(t + 2));
+  }
+  leave_state<Cell>(s, part);
+}
+
+}  // namespace
+}  // namespace rhapsode::amx

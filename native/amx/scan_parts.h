@@ -1,0 +1,59 @@
+// What the two directions of the scan share: the shape of a cell's blocks, threads' parts, small moves of data.
+#pragma once
+
+#include "scan.h"
+#include "simd.h"
+
+namespace rhapsode::amx {
+namespace {
+
+template <class Cell>
+struct FormOf {
+  static constexpr int COLUMNS = Cell::GATES * Cell::HALVES;  // of 16, in a block
+  static constexpr int PAIRS = COLUMNS / 2;
+  static constexpr int SAVED_VECTORS = Cell::SAVED * Cell::HALVES;  // a row and block
+  static constexpr int SAVED_LINES = SAVED_VECTORS / 2;
+  // The gru's last gate has one gradient for its input and one for its recurrence.
+  static constexpr bool TWO_GRADIENTS = Cell::GATES == 3;
+};
+
+struct Part {
+  int64_t first, last;
+  RHAPSODE_INLINE int64_t size() const { return last - first; }
+};
+RHAPSODE_INLINE Part part_of(int64_t n, int64_t thread, int64_t threads) {
+  return {n * thread / threads, n * (thread + 1) / threads};
+}
+// Threads that have something to do where there are n things.
+RHAPSODE_INLINE int active_threads(int64_t n, int threads) { return n < threads ? static_cast<int>(n) : threads; }
+
+RHAPSODE_INLINE void publish(Progress& mine, int32_t value) { __atomic_store_n(&mine.value, value, __ATOMIC_RELEASE); }
+RHAPSODE_INLINE void wait_for(const Progress& other, int32_t value) {
+  if (__atomic_load_n(&other.value, __ATOMIC_ACQUIRE) < value) wait_until(other, value);
+}
+
+// A panel of 32 rows and this many tiles (32 KB) leaves room in the first-level cache for what the pointwise part uses.
+constexpr int64_t PANEL_TILES = 16;
+RHAPSODE_INLINE bool fits_second_level(int64_t numbers) { return numbers * int64_t{sizeof(bf16)} <= (1280 << 10); }
+
+// Element (row, 16 * half) of a 32 x 32 block of four fp32 tiles.
+RHAPSODE_INLINE int64_t in_block(int row, int half) { return ((row >> 4) * 2 + half) * SQUARE + (row & 15) * LANES; }
+
+// The first `n` of sixteen numbers, between plain memory and a vector; n may be more than 16, or less than 1.
+RHAPSODE_INLINE __mmask16 first_lanes(int64_t n) {
+  return n >= LANES ? __mmask16(0xffff) : n <= 0 ? __mmask16(0) : __mmask16((1u << n) - 1);
+}
+RHAPSODE_INLINE Vec load_plain(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
+RHAPSODE_INLINE void store_plain(Vec x, float* p, int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), x); }
+
+// Row `row` of a tile whose words pair rows (2p, 2p + 1), leaving the other row of the word.
+RHAPSODE_INLINE void put_row(bf16* tile, int64_t row, Vec x) {
+  bf16* p = tile + row / 2 * 32;
+  Words old = words(p);
+  store(p, row & 1 ? joined(_mm512_castps_si512(low(old)), rounded(x)) : joined(rounded(x), old));
+}
+
+RHAPSODE_INLINE void clear(void* p, int64_t bytes) { __builtin_memset(p, 0, bytes); }
+
+}  // namespace
+}  // namespace rhapsode::amx

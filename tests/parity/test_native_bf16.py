@@ -1,0 +1,173 @@
+"""Law 3 in bf16: the native backend's matrix units against torch in fp32, whose dropout masks are the same bits.
+
+bf16 keeps 8 bits, so each rounding is off by at most 0.4 %, and the cells' nonlinearities by 1e-4. Over a whole
+gradient these errors mostly cancel: the norm of the difference is about 0.5 % of the norm of the gradient. A relu that
+changes sides changes its gradient wholly, so it gets more room.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("torch")
+_native = pytest.importorskip("rhapsode._native")
+if not _native.supports_bf16():
+    pytest.skip(
+        "needs matrix units for bf16 (AMX), which this machine or RHAPSODE_ISA does not give", allow_module_level=True
+    )
+
+from learners import UPDATE, arrays, make, model_configs, random_batch, random_ids, random_state, seeds  # noqa: E402
+from rhapsode.backends.base import Update, make_learner  # noqa: E402
+from rhapsode.backends.native.learner import precision  # noqa: E402
+from rhapsode.config import ModelConfig, TrainConfig  # noqa: E402
+from rhapsode.nn.spec import initial_parameters  # noqa: E402
+
+CELLS = {"lstm": {}, "gru": {}, "rnn": {}, "relu": {"nonlinearity": "relu"}}
+
+
+def config_of(cell, **fields):
+    return ModelConfig(**{"vocab_size": 67, "cell": "rnn" if cell == "relu" else cell, **CELLS[cell], **fields})
+
+
+def both(config, **train):
+    parameters = initial_parameters(config, 1)
+    rng = np.random.default_rng(2)
+    for name, value in parameters.items():
+        parameters[name] = value + rng.normal(0, 0.05, value.shape).astype(np.float32)
+    return make("native", config, parameters, precision="bf16", **train), make("torch", config, parameters, **train)
+
+
+def error(found, expected):
+    """Norm of the difference, as a part of the norm of what is expected."""
+    return np.linalg.norm(found - expected) / max(np.linalg.norm(expected), 1e-6)
+
+
+def check_gradients(config, T, B, tolerance, loss_tolerance=1e-3, seed=0, **train):
+    native, torch = both(config, **train)
+    batch, state = random_batch(config, T, B, seed), random_state(config, B, seed)
+    d_state = random_state(config, B, 1, 0.01)
+    found, expected = (x.gradients(batch, state, UPDATE, d_state) for x in (native, torch))
+    assert abs(found.loss - expected.loss) < loss_tolerance
+    check_states(found.final, expected.final, tolerance)
+    check_states(found.state, expected.state, tolerance)
+    assert found.parameters.keys() == expected.parameters.keys()
+    for name, value in expected.parameters.items():
+        assert error(found.parameters[name], value) < tolerance, name
+
+
+def check_states(found, expected, tolerance):
+    for one, other in zip(arrays(found), arrays(expected), strict=True):
+        assert error(one, other) < tolerance
+
+
+@pytest.mark.parametrize(("cell", "tolerance"), [("lstm", 0.01), ("gru", 0.01), ("rnn", 0.02), ("relu", 0.2)])
+@pytest.mark.parametrize(("hidden", "T", "B"), [(37, 63, 1), (100, 2, 33), (500, 3, 17), (64, 1, 70), (544, 9, 32)])
+def test_awkward_sizes(cell, tolerance, hidden, T, B):
+    check_gradients(config_of(cell, hidden=hidden), T, B, tolerance, loss_tolerance=2e-3)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("mask", ["step", "sequence"])
+def test_layers_and_every_dropout(cell, mask):
+    rates = {"dropout_input": 0.2, "dropout": 0.3, "dropout_output": 0.2, "dropconnect": 0.3}
+    config = config_of(cell, hidden=100, layers=3, dropout_mask=mask, learned_state=True, **rates)
+    check_gradients(config, 9, 35, 0.03, accumulate=2, batch_size=35)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("V", [2, 67, 5000])
+def test_vectors_and_vocabularies(cell, V):
+    config = config_of(cell, vocab_size=V, hidden=48, layers=2, input="embedding", embedding_size=24, norm="layer")
+    check_gradients(config, 5, 12, 0.02)
+
+
+@settings(max_examples=25, deadline=None)
+@given(model_configs(dropout=True, nonlinearity="tanh", norm="none"), st.integers(1, 9), st.integers(1, 5), seeds)
+def test_any_model(config, T, B, seed):
+    """Few rows and layers of 3 units: nothing cancels, so the bound is coarse. It finds what is wrong, not what is
+    inexact. Norms are left out: that of three nearly equal numbers multiplies every error."""
+    check_gradients(config, T, B, 0.15, loss_tolerance=0.05, seed=seed)
+
+
+def test_logits_and_losses():
+    config = config_of("lstm", hidden=70, layers=2)
+    native, torch = both(config)
+    ids, state = random_ids(config, 40, 3), random_state(config, 3)
+    (found, after), (expected, after_torch) = (x.logits(ids, x.state_from_numpy(state)) for x in (native, torch))
+    assert error(found, expected) < 0.01
+    check_states(after, torch.state_to_numpy(after_torch), 0.01)
+    targets = random_ids(config, 40, 3, seed=5)
+    losses = [x.losses(ids, targets, x.state_from_numpy(state))[0] for x in (native, torch)]
+    assert abs(losses[0].mean() - losses[1].mean()) < 1e-3
+    np.testing.assert_allclose(*losses, atol=0.05)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_loss_curve(cell):
+    """Forty steps of one batch over and over: both learn it, and at the same pace."""
+    config = config_of(cell, vocab_size=30, hidden=64, dropout_output=0.1)
+    learners = both(config, lr=4e-3)
+    batch, curves = random_batch(config, 20, 8, weighted=False, reset=True), ([], [])
+    for learner, curve in zip(learners, curves, strict=True):
+        state = learner.initial_state(8)
+        for number in range(40):
+            result, state = learner.step(batch, state, Update(number, 4e-3))
+            curve.append(result.loss)
+    assert curves[1][-1] < 0.5 * curves[1][0]
+    np.testing.assert_allclose(curves[0], curves[1], atol=0.03)
+
+
+def test_runs_repeat_to_the_bit():
+    config = config_of("gru", hidden=50, layers=2, dropout=0.2, dropconnect=0.2)
+    batch, weights = random_batch(config, 12, 40), []
+    for _ in range(2):
+        native, _ = both(config)
+        state = native.initial_state(40)
+        for number in range(3):
+            _, state = native.step(batch, state, Update(number, 1e-2))
+        weights.append(native.parameters())
+    for name, value in weights[0].items():
+        np.testing.assert_array_equal(value, weights[1][name], err_msg=name)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_any_number_of_threads(threads):
+    before = _native.threads()
+    try:
+        _native.use_threads(threads)
+        check_gradients(config_of("lstm", hidden=72, layers=2), 6, 40, 0.01)
+    finally:
+        _native.use_threads(before)
+
+
+def test_what_is_put_in_comes_out():
+    """Weights are kept in the order of tiles, filled up with zeros."""
+    for cell in ("lstm", "gru", "rnn"):
+        config = config_of(cell, hidden=37, layers=2)
+        native, torch = both(config)
+        found = native.parameters()
+        for name, value in torch.parameters().items():
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_padding_stays_zero():
+    """Every optimiser leaves the zeros that fill up the tiles: after some steps, a learner made anew from the weights
+    alone goes on with the same gradients."""
+    config = config_of("lstm", hidden=37, layers=2)
+    native, _ = both(config, optimizer="rmsprop", lr=1e-2)
+    batch = random_batch(config, 8, 3)
+    state = native.initial_state(3)
+    for number in range(10):
+        _, state = native.step(batch, state, Update(number, 1e-2))
+    anew = make("native", config, native.parameters(), precision="bf16", optimizer="rmsprop", lr=1e-2)
+    found, expected = (x.gradients(batch, random_state(config, 3), UPDATE).parameters for x in (native, anew))
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_auto_takes_bf16_here():
+    assert precision("auto") == "bf16"
+    config = config_of("lstm", hidden=16)
+    learner = make_learner(config, TrainConfig(), initial_parameters(config))
+    assert type(learner).__name__ == "NativeLearner"
