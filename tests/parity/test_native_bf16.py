@@ -68,6 +68,22 @@ def test_awkward_sizes(cell, tolerance, hidden, T, B):
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_gates_that_are_wide_open_or_shut(cell):
+    """Every pre-activation from -30 to 30: also beyond the ends of the curves' tables."""
+    config = config_of(cell, vocab_size=961, hidden=64)
+    native, torch = both(config)
+    parameters = torch.parameters()
+    table = np.linspace(-30, 30, 961, dtype=np.float32)[:, None] * np.sign(parameters["layers.0.table"])
+    parameters["layers.0.table"] = table
+    ids, state = np.arange(961, dtype=np.int32)[None], random_state(config, 961, 1)
+    for learner in (native, torch):
+        learner.load(parameters)
+    found, expected = (x.state_to_numpy(x.logits(ids, x.state_from_numpy(state))[1]) for x in (native, torch))
+    for one, other in zip(arrays(found), arrays(expected), strict=True):
+        np.testing.assert_allclose(one, other, atol=0.02)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("mask", ["step", "sequence"])
 def test_layers_and_every_dropout(cell, mask):
     rates = {"dropout_input": 0.2, "dropout": 0.3, "dropout_output": 0.2, "dropconnect": 0.3}
