@@ -16,7 +16,7 @@ from rhapsode.text.batches import Batches, make_batches
 from rhapsode.text.corpus import Corpus
 
 DEFAULT_MINUTES = 1.0
-SIZES = ((0.5e6, 256, 1e-2), (1.8e6, 384, 8e-3), (math.inf, 512, 4e-3))
+SIZES = ((0.5e6, 256, 1.2e-2), (1.8e6, 384, 1e-2), (math.inf, 512, 6e-3))
 """Up to so many tokens: hidden, lr; see docs/LOG.md."""
 LARGE_VOCABULARY = 1024
 """From this size on a table row for each symbol is too much, and an embedding is used."""
@@ -108,14 +108,15 @@ def _choose_input(c: _Chooser, corpus: Corpus) -> None:
 
 
 def _choose_dropout(c: _Chooser, epochs: float) -> None:
-    """More passes over the same text need more of it: nothing up to two, then a tenth for every doubling."""
+    """More passes over the same text need more of it: nothing up to two, then a tenth for every doubling; a tenth less
+    on the recurrent weights."""
     p = round(min(0.5, max(0.0, 0.1 * math.log2(max(epochs, 1) / 1.75))), 2)
     if p >= 0.1:
         c.choose(c.model, "dropout_output", p, f"about {epochs:.0f} passes over the text are expected")
         if c.model.get("layers", 1) > 1:
             c.choose(c.model, "dropout", p, "likewise, between the layers")
-    if p >= 0.25:
-        c.choose(c.model, "dropconnect", p, "likewise, on the recurrent weights")
+    if p >= 0.2:
+        c.choose(c.model, "dropconnect", round(p - 0.1, 2), "likewise, on the recurrent weights")
 
 
 def _expected_tokens(c: _Chooser, batches: Batches, speed: Speed) -> float:
