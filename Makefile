@@ -44,7 +44,7 @@ $(BIN)/python:
 
 # What a user needs.
 $(VENV)/base: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install -q -c constraints.txt -e ".[torch]"
+	$(PIP) install -q -c constraints.txt -e .
 	touch $@
 
 # What a developer needs.
