@@ -52,8 +52,12 @@ def check_gradients(config, T, B, tolerance, loss_tolerance=1e-3, seed=0, **trai
     check_states(found.final, expected.final, tolerance)
     check_states(found.state, expected.state, tolerance)
     assert found.parameters.keys() == expected.parameters.keys()
+    # Where the parts of a gradient cancel, as in the bias of two symbols, their rounding stays: it is measured against
+    # a twentieth of the whole gradient then.
+    least = 0.05 * np.sqrt(sum(np.sum(np.square(value, dtype=np.float64)) for value in expected.parameters.values()))
     for name, value in expected.parameters.items():
-        assert error(found.parameters[name], value) < tolerance, name
+        difference = np.linalg.norm(found.parameters[name] - value)
+        assert difference < tolerance * max(np.linalg.norm(value), least), name
 
 
 def check_states(found, expected, tolerance):
