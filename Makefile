@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 demo: $(VENV)/base
 	$(BIN)/rhapsode demo
 
-# All checks: style, types, tests (about ten minutes on two cores).
+# All checks: style, types, tests (about two minutes on two cores, after the first install).
 test: lint
 	$(BIN)/python -m pytest -n auto
 
