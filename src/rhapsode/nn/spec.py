@@ -56,10 +56,15 @@ class State(NamedTuple):
 
 def parameter_spec(config: ModelConfig) -> list[Parameter]:
     """The parameters of `config`, in a fixed order."""
-    return list(_parameters(config))
+    return [*stack_spec(config), *_output(config)]
 
 
-def _parameters(c: ModelConfig) -> Iterator[Parameter]:
+def stack_spec(config: ModelConfig) -> list[Parameter]:
+    """Those of all that stands before the output layer."""
+    return list(_stack(config))
+
+
+def _stack(c: ModelConfig) -> Iterator[Parameter]:
     cell, V, H = CELLS[c.cell], c.vocab_size, c.hidden
     GH = cell.gates * H
     if c.input == "embedding":
@@ -82,9 +87,12 @@ def _parameters(c: ModelConfig) -> Iterator[Parameter]:
                 yield Parameter(f"{name}.initial.{field}", (H,), "state")
     if c.norm != "none":
         yield from _norm("norm", H, c.norm)
+
+
+def _output(c: ModelConfig) -> Iterator[Parameter]:
     if not c.tied:
-        yield Parameter("output.weight", (V, H), "output")
-    yield Parameter("output.bias", (V,), "bias")
+        yield Parameter("output.weight", (c.vocab_size, c.hidden), "output")
+    yield Parameter("output.bias", (c.vocab_size,), "bias")
 
 
 def _norm(name: str, width: int, kind: str) -> Iterator[Parameter]:
@@ -119,10 +127,11 @@ def output_weight(config: ModelConfig) -> str:
 def initial_parameters(config: ModelConfig, seed: int = 0) -> Parameters:
     """Initial values, float32. DESIGN §9's recipe: orthogonal recurrent blocks, table from N(0, 1), the rest uniform
     in ±1/sqrt(fan in), biases zero; rows of the special symbols start at zero, so that an untrained one is neutral."""
-    return {p.name: _draw(p, config, seed) for p in parameter_spec(config)}
+    return {p.name: draw(p, config, seed) for p in parameter_spec(config)}
 
 
-def _draw(p: Parameter, config: ModelConfig, seed: int) -> np.ndarray:
+def draw(p: Parameter, config: ModelConfig, seed: int) -> np.ndarray:
+    """The initial values of one parameter of a model, or of what is built on its layers."""
     rng = np.random.default_rng([seed, zlib.crc32(p.name.encode())])
     if p.role == "scale":
         return np.ones(p.shape, np.float32)

@@ -119,26 +119,23 @@ class Layer:
         return self._masked.backward(d_v), d_before
 
 
-class Model:
-    """All of it. With a `Dropout`, `hidden` is a training pass that `train` may follow."""
+class Stack:
+    """From ids to what the output layer reads. With a `Dropout`, `forward` is a training pass that `backward` may
+    follow."""
 
     def __init__(self, config: ModelConfig, precision: str):
-        self.config = config
         self._entry = None if config.input == "one-hot" else Entry(config)
         self._layers = [Layer(config, index, precision) for index in range(config.layers)]
         self._norm = Normalised(config.norm, config.hidden)
-        tied = self._entry.parameters()["embedding.weight"] if self._entry and config.tied else None
-        self._output = _native.Output(config.vocab_size, config.hidden, tied, precision)
 
     def parameters(self) -> dict[str, Any]:
         """The core's parameters by the names of `rhapsode.nn.spec`, the trained initial state left out."""
         named = dict(self._entry.parameters()) if self._entry else {}
         for layer in self._layers:
             named |= layer.parameters()
-        named |= {f"norm.{name}": p for name, p in self._norm.parameters().items()}
-        return named | {f"output.{p.name}": p for p in self._output.parameters()}
+        return named | {f"norm.{name}": p for name, p in self._norm.parameters().items()}
 
-    def hidden(self, ids: np.ndarray, state: State, dropout: Dropout | None = None) -> tuple[Any, State]:
+    def forward(self, ids: np.ndarray, state: State, dropout: Dropout | None = None) -> tuple[Any, State]:
         """What the output layer reads, before its dropout, [T*B, H], for ids [T, B]; and the state after them."""
         v = self._entry.forward(ids, dropout) if self._entry else ids
         after = []
@@ -146,6 +143,38 @@ class Model:
             v, end = layer.forward(v, len(ids), before, dropout)
             after.append(end)
         return self._norm.forward(v), State(tuple(after))
+
+    def backward(
+        self, d: Any, d_final: State | None, with_state: bool, accumulate: bool
+    ) -> list[list[np.ndarray]] | None:
+        """From the gradient of what `forward` gave: the weights' gradients are overwritten, or added to; with
+        `with_state` those of the incoming state, by layer. `d_final`: gradient of the final state from elsewhere."""
+        d = self._norm.backward(d, accumulate)
+        d_state: list[Any] = []
+        for index in reversed(range(len(self._layers))):
+            d_after = d_final.layers[index] if d_final else None
+            d, d_before = self._layers[index].backward(d, d_after, with_state, accumulate)
+            d_state.insert(0, d_before)
+        if self._entry:
+            self._entry.backward(d, accumulate)
+        return d_state if with_state else None
+
+
+class Model:
+    """All of it. With a `Dropout`, `hidden` is a training pass that `train` may follow."""
+
+    def __init__(self, config: ModelConfig, precision: str):
+        self.config, self._stack = config, Stack(config, precision)
+        tied = self._stack.parameters()["embedding.weight"] if config.tied else None
+        self._output = _native.Output(config.vocab_size, config.hidden, tied, precision)
+
+    def parameters(self) -> dict[str, Any]:
+        """The core's parameters by the names of `rhapsode.nn.spec`, the trained initial state left out."""
+        return self._stack.parameters() | {f"output.{p.name}": p for p in self._output.parameters()}
+
+    def hidden(self, ids: np.ndarray, state: State, dropout: Dropout | None = None) -> tuple[Any, State]:
+        """What the output layer reads, before its dropout, [T*B, H], for ids [T, B]; and the state after them."""
+        return self._stack.forward(ids, state, dropout)
 
     def train(
         self,
@@ -162,15 +191,8 @@ class Model:
         `with_state` those of the incoming state, by layer. `d_final`: gradient of the final state from elsewhere."""
         mask = dropout.vectors("output", self.config.dropout_output)
         total, d = self._output.train(hidden, targets, weights, scale, mask, accumulate)
-        d = self._norm.backward(d, accumulate)
-        d_state: list[Any] = []
-        for index in reversed(range(len(self._layers))):
-            d_after = d_final.layers[index] if d_final else None
-            d, d_before = self._layers[index].backward(d, d_after, with_state, accumulate)
-            d_state.insert(0, d_before)
-        if self._entry:
-            self._entry.backward(d, accumulate)
-        return scale * total, d_state if with_state else None
+        d_state = self._stack.backward(d, d_final, with_state, accumulate)
+        return scale * total, d_state
 
     def losses(self, hidden: Any, targets: np.ndarray) -> np.ndarray:
         """Nats of each prediction [T, B]."""
