@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rhapsode.training import loop
-from rhapsode.training.api import start
 from rhapsode.training.checkpoint import Checkpoint
-from rhapsode.training.run import CHECKPOINT
+from rhapsode.training.folder import CHECKPOINT
+from rhapsode.training.start import start
 from texts import verses
 
 STEPS = 9

@@ -13,10 +13,11 @@ from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.errors import ConfigError, CorpusError, RunError, TrainingError
 from rhapsode.modelfile import ModelFile
 from rhapsode.nn.spec import initial_parameters
-from rhapsode.training.api import counts, load_corpus, start
+from rhapsode.training.folder import default_folder
 from rhapsode.training.loop import Loop
 from rhapsode.training.progress import Budget
-from rhapsode.training.run import default_folder
+from rhapsode.training.run import counts
+from rhapsode.training.start import load_corpus, start
 from rhapsode.training.validation import held_out_loss
 from texts import small_corpus, verses
 

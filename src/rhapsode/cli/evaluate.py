@@ -128,7 +128,7 @@ def _corpus_of_run(name: str, model: ModelFile) -> Corpus:
     Raises:
         RunError: it is not there any more, or the model is in no run folder.
     """
-    from rhapsode.training.run import DESCRIPTION, Description
+    from rhapsode.training.folder import DESCRIPTION, Description
 
     folder = Path(name) if Path(name).is_dir() else Path(name).parent
     if (folder / DESCRIPTION).is_file():

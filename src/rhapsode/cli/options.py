@@ -119,8 +119,8 @@ def describe(cls: type) -> list[Described]:
 
 
 def spelling(name: str) -> str:
-    """A field's name as an option of the command line."""
-    return "--" + name.replace("_", "-")
+    """A field's name as an option of the command line; one that is a word of Python's has an underscore behind it."""
+    return "--" + name.rstrip("_").replace("_", "-")
 
 
 # What tyro gets: a dataclass with the same fields, annotated with how to read them, that may all be left out. Types
@@ -152,7 +152,8 @@ def _parameter(field: Field, hint: Any, pair: bool = False) -> tuple[str, Any, A
         group = _dataclass("", [_parameter(f, h, pair=True) for f, h in _config_fields(field)])
         return field.name, Annotated[group, conf.arg(name=field.metadata["title"])], dataclasses.field()
     absent = dataclasses.field(default=None)
-    shown = conf.arg(help=field.metadata["help"], help_behavior_hint=_hint(field, hint), metavar=_metavar(field, hint))
+    name, help = spelling(field.name).removeprefix("--"), field.metadata["help"]
+    shown = conf.arg(name=name, help=help, help_behavior_hint=_hint(field, hint), metavar=_metavar(field, hint))
     if _kind(hint) is bool:
         flag = Annotated[Optional[bool], conf.DisallowNone, shown]  # noqa: UP045
         return field.name, flag if pair else Annotated[flag, conf.FlagCreatePairsOff], absent

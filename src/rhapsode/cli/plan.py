@@ -7,7 +7,7 @@ from typing import Any
 
 from rhapsode.cli.options import CommandOptions, argument, config_options
 from rhapsode.cli.output import note, print_json
-from rhapsode.config import CorpusConfig, ModelConfig, TrainConfig
+from rhapsode.config import CorpusConfig, ModelConfig, TrainConfig, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +15,7 @@ class Options(CommandOptions):
     """Show what train would do with this text and budget, with the reason for each choice, without training."""
 
     source: tuple[str, ...] = argument("files, folders, globs, - for stdin, or a prepared corpus", metavar="SOURCE...")
+    from_: str | None = option(None, "go on from this model", metavar="MODEL")
     model: dict[str, Any] = config_options(ModelConfig, "model")
     train: dict[str, Any] = config_options(TrainConfig, "training")
     corpus: dict[str, Any] = config_options(CorpusConfig, "text")
@@ -22,9 +23,10 @@ class Options(CommandOptions):
 
 def run(options: Options) -> int:
     """Print the plan."""
-    from rhapsode.training.api import counts, plan_for
+    from rhapsode.training.run import counts
+    from rhapsode.training.start import plan_for
 
-    corpus, plan = plan_for(options.source, {**options.model, **options.train, **options.corpus}, note)
+    corpus, plan = plan_for(options.source, {**options.model, **options.train, **options.corpus}, note, options.from_)
     if options.json:
         text = {"train": counts(corpus.train), "held_out": counts(corpus.held_out)}
         figures = {"text": text, "model": plan.model.to_json(), "train": plan.train.to_json()}

@@ -14,8 +14,8 @@ from rhapsode.config import CorpusConfig, ModelConfig, TrainConfig, option
 
 if TYPE_CHECKING:
     from rhapsode.modelfile import ModelFile
-    from rhapsode.training.api import Run
     from rhapsode.training.loop import Outcome
+    from rhapsode.training.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,7 @@ class Options(CommandOptions):
     out: str | None = option(None, "the run folder; without it runs/NAME after the source", metavar="RUN")
     resume: bool = option(False, "go on with the run in the folder")
     overwrite: bool = option(False, "replace the run in the folder")
+    from_: str | None = option(None, "go on from this model: fine-tune it on the text", metavar="MODEL")
     no_samples: bool = option(False, "show no samples of the model's text on the way")
     model: dict[str, Any] = config_options(ModelConfig, "model")
     train: dict[str, Any] = config_options(TrainConfig, "training")
@@ -38,13 +39,21 @@ class Options(CommandOptions):
 
 def run(options: Options) -> int:
     """Train; exit status 0, or 130 after Ctrl-C."""
-    from rhapsode.training.api import start
     from rhapsode.training.console import console_observer
-    from rhapsode.training.run import default_folder
+    from rhapsode.training.folder import default_folder
+    from rhapsode.training.start import start
 
     folder = Path(options.out) if options.out else default_folder(options.source, resume=options.resume)
     fields = {**options.model, **options.train, **options.corpus}
-    run = start(options.source, folder, fields, resume=options.resume, overwrite=options.overwrite, note=note)
+    run = start(
+        options.source,
+        folder,
+        fields,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        from_=options.from_,
+        note=note,
+    )
     describe(run)
     outcome = run.go([console_observer(run.bits_per_char())], None if options.no_samples else sample)
     conclude(run, outcome, sys.stderr if options.json else sys.stdout)

@@ -18,6 +18,7 @@ from rhapsode.config import CorpusConfig
 from rhapsode.errors import SourceError
 from rhapsode.files import make_folder
 from rhapsode.text.source import Source
+from rhapsode.text.tokenizer import Tokenizer
 
 PREFIX = ".rhapsode-prepare-"
 STALE = 24 * 3600
@@ -56,10 +57,13 @@ def fingerprint(source: Source) -> dict[str, Any]:
     return {"name": source.name, "path": path, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
-def corpus_key(format: int, fingerprints: list[dict[str, Any]], config: CorpusConfig) -> str:
-    """The same for the same files, unchanged, and the same settings."""
+def corpus_key(
+    format: int, fingerprints: list[dict[str, Any]], config: CorpusConfig, base: Tokenizer | None = None
+) -> str:
+    """The same for the same files, unchanged, and the same settings, and the same tokenizer to begin with."""
     files = [{k: v for k, v in f.items() if k != "name"} for f in fingerprints]
-    return hashlib.sha256(json.dumps([format, files, config.to_json()], sort_keys=True).encode()).hexdigest()[:32]
+    told = [format, files, config.to_json(), *([base.to_json()] if base else [])]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ from rhapsode.text.store import (
     open_parts,
     verify,
 )
-from rhapsode.text.tokenizer import Tokenizer, train_tokenizer
+from rhapsode.text.tokenizer import Tokenizer, grown_tokenizer, train_tokenizer
 
 __all__ = ["Corpus", "Part", "is_corpus", "open_corpus", "prepare"]
 
@@ -83,7 +83,11 @@ def _opened(path: Path, manifest: Manifest) -> Corpus:
 
 
 def prepare(
-    sources: Sequence[str], config: CorpusConfig, out: Path | None = None, note: Note = lambda text: None
+    sources: Sequence[str],
+    config: CorpusConfig,
+    out: Path | None = None,
+    note: Note = lambda text: None,
+    base: Tokenizer | None = None,
 ) -> Corpus:
     """Turn text into a corpus in the folder `out`, or in the cache; one that is there already and whose text and
     settings have not changed is taken as it is.
@@ -91,6 +95,7 @@ def prepare(
     Args:
         sources: files, folders, globs, or ``-`` for standard input (see `rhapsode.text.source`).
         note: called with each thing that the user should know, such as a file that was skipped.
+        base: a tokenizer, of the kind and case of `config`, to which the text adds what it lacks.
 
     Raises:
         SourceError: text cannot be found, read or decoded.
@@ -107,24 +112,26 @@ def prepare(
         raise OutputError(f"{target}: exists and is no corpus; it is left as it is")
     try:
         with working_folder(target.absolute().parent if target else cache_folder()) as work:
-            return _prepare(sources, config, target, note, work)
+            return _prepare(sources, config, base, target, note, work)
     except OSError as error:
         raise OutputError(f"{target or cache_folder()}: cannot be written: {error.strerror or error}") from error
 
 
-def _prepare(sources: Sequence[str], config: CorpusConfig, target: Path | None, note: Note, work: Path) -> Corpus:
+def _prepare(
+    sources: Sequence[str], config: CorpusConfig, base: Tokenizer | None, target: Path | None, note: Note, work: Path
+) -> Corpus:
     copies = work / "streams"
     copies.mkdir()
     found, notes = find_sources(sources, config, copies)
     prints = [fingerprint(source) for source in found]
-    key = corpus_key(FORMAT, prints, config)
+    key = corpus_key(FORMAT, prints, config, base)
     target = target or cache_folder() / key
     corpus = _existing(target, key, note)
     if corpus is None:
         size = sum(p["size"] for p in prints)
         if size >= LARGE:
             note(f"preparing {size / 1e6:,.0f} MB of text")
-        _install(_build(found, config, key, prints, notes, work), target, key, work)
+        _install(_build(found, config, base, key, prints, notes, work), target, key, work)
         corpus = _existing(target, key, note)
     if corpus is None:
         raise OutputError(f"{target}: another program has just changed it")
@@ -146,6 +153,7 @@ def _existing(target: Path, key: str, note: Note) -> Corpus | None:
 def _build(
     sources: list[Source],
     config: CorpusConfig,
+    base: Tokenizer | None,
     key: str,
     prints: list[dict[str, Any]],
     notes: list[str],
@@ -158,7 +166,8 @@ def _build(
     readers = [Reader(source.path, source.name, config) for source in sources]
     spool = write_spool(work, documents(readers, mode), config.lowercase, config.split_seed)
     _check_amount(spool, config, sources)
-    tokenizer = train_tokenizer(config, _training_text(spool, config))
+    text = _training_text(spool, config)
+    tokenizer = grown_tokenizer(base, config, text) if base else train_tokenizer(config, text)
     parts, sha256 = {}, dict[str, str]()
     for writer in _encode(spool, config, tokenizer, built):
         parts[writer.name], hashes = writer.finish()

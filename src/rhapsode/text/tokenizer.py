@@ -1,4 +1,4 @@
-"""Tokenizers by kind: trained on text, or read from JSON.
+"""Tokenizers by kind: trained on text, grown by more text, or read from JSON.
 
 char    code points of the training text, an unknown symbol for the rest
 byte    bytes of UTF-8: lossless on every text
@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from rhapsode.config import CorpusConfig
 from rhapsode.errors import TokenizerError
 from rhapsode.text.tokenizers.base import Decoder, Tokenizer
@@ -19,7 +21,7 @@ from rhapsode.text.tokenizers.byte import ByteTokenizer
 from rhapsode.text.tokenizers.char import CharTokenizer
 from rhapsode.text.tokenizers.word import WordTokenizer
 
-__all__ = ["Decoder", "Tokenizer", "tokenizer_from_json", "train_tokenizer"]
+__all__ = ["Decoder", "Tokenizer", "carried_over", "grown_tokenizer", "tokenizer_from_json", "train_tokenizer"]
 
 _KINDS = {kind.kind: kind for kind in (CharTokenizer, ByteTokenizer, WordTokenizer, BpeTokenizer)}
 
@@ -38,6 +40,40 @@ def train_tokenizer(config: CorpusConfig, texts: Iterable[str]) -> Tokenizer:
         return CharTokenizer.train(texts, config.lowercase)
     kind = WordTokenizer if config.tokenizer == "word" else BpeTokenizer
     return kind.train(texts, config.vocab_size, config.lowercase)
+
+
+def grown_tokenizer(base: Tokenizer, config: CorpusConfig, texts: Iterable[str]) -> Tokenizer:
+    """`base` with the characters or words that `texts` add to it, those that `train_tokenizer` would find; byte and
+    bpe lack nothing and stay as they are.
+
+    Args:
+        config: of the same kind and case as `base`.
+    """
+    added = train_tokenizer(config, texts) if base.unknown is not None else base
+    if isinstance(base, CharTokenizer) and isinstance(added, CharTokenizer):
+        return base.joined(added)
+    if isinstance(base, WordTokenizer) and isinstance(added, WordTokenizer):
+        return base.joined(added)
+    return base
+
+
+def carried_over(old: Tokenizer, new: Tokenizer) -> np.ndarray:
+    """Where each symbol of `new` was in `old`, by what it stands for, not by its id: [V], int64, -1 for new ones.
+
+    Raises:
+        TokenizerError: they differ in kind or case, or `new` lacks a symbol of `old`.
+    """
+    if (old.kind, old.lowercase) != (new.kind, new.lowercase):
+        raise TokenizerError(f"tokenizer: found {_described(new)}, expected {_described(old)}")
+    ids = {piece: id for id, piece in enumerate(old.decoder().pieces[: old.vocab_size - old.specials])}
+    text = [ids.pop(piece, -1) for piece in new.decoder().pieces[: new.vocab_size - new.specials]]
+    if ids:
+        raise TokenizerError(f"tokenizer: {len(ids):,} symbols are missing, such as {old.symbol(min(ids.values()))!r}")
+    return np.array([*text, *range(old.vocab_size - old.specials, old.vocab_size)], np.int64)
+
+
+def _described(tokenizer: Tokenizer) -> str:
+    return f"{tokenizer.kind} symbols{' in lower case' * tokenizer.lowercase}"
 
 
 def tokenizer_from_json(value: Any) -> Tokenizer:

@@ -19,10 +19,10 @@ from rhapsode.modelfile import BEST, LAST, ModelFile
 from rhapsode.text.batches import Batch, make_batches
 from rhapsode.text.corpus import Corpus
 from rhapsode.training.checkpoint import Checkpoint
+from rhapsode.training.folder import CHECKPOINT
 from rhapsode.training.interrupt import Interrupt
 from rhapsode.training.observer import Observer, Report
 from rhapsode.training.progress import Budget, Progress
-from rhapsode.training.run import CHECKPOINT
 from rhapsode.training.schedule import learning_rate
 from rhapsode.training.validation import held_out_loss
 

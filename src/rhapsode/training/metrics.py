@@ -11,8 +11,8 @@ from typing import Any
 from rhapsode.errors import OutputError
 from rhapsode.files import write_text
 from rhapsode.training.curve import draw_curve
+from rhapsode.training.folder import CURVE, METRICS
 from rhapsode.training.observer import Observer, Report
-from rhapsode.training.run import CURVE, METRICS
 
 
 class MetricsFile:

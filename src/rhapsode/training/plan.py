@@ -18,6 +18,8 @@ from rhapsode.text.corpus import Corpus
 DEFAULT_MINUTES = 1.0
 SIZES = ((0.5e6, 256, 1.2e-2), (1.8e6, 384, 1e-2), (math.inf, 512, 6e-3))
 """Up to so many tokens: hidden, lr; see docs/LOG.md."""
+TRAINED_LR = 4e-3
+"""Learning rate of a model that has learned from other text already; see docs/LOG.md."""
 LARGE_VOCABULARY = 1024
 """From this size on a table row for each symbol is too much, and an embedding is used."""
 
@@ -38,10 +40,12 @@ def make_plan(
     model: Mapping[str, Any],
     train: Mapping[str, Any],
     speed: Speed,
+    trained: bool = False,
 ) -> Plan:
     """Complete the named fields `model` and `train` to a plan for `corpus`.
 
-    `speed` measures how many tokens a second this machine trains with a configuration.
+    `speed` measures how many tokens a second this machine trains with a configuration; `trained`: the model has
+    learned from other text already, and `model` is its structure.
 
     Raises:
         ConfigError: a named value is not allowed, alone or together with another.
@@ -54,6 +58,8 @@ def make_plan(
     batches = make_batches(corpus.train, TrainConfig(**chooser.train))
     _choose_input(chooser, corpus)
     tokens = _expected_tokens(chooser, batches, speed)
+    if trained:
+        chooser.choose(chooser.train, "lr", TRAINED_LR, "goes on from a trained model")
     _choose_size(chooser, tokens)
     _choose_dropout(chooser, tokens / batches.predictions)
     return Plan(ModelConfig(**chooser.model), TrainConfig(**chooser.train), tuple(chooser.reasons))

@@ -1,109 +1,112 @@
-"""The run folder: everything about one training run, where a person can find it.
-
-    run.json                what was asked for and decided: sources, configurations, corpus, versions
-    best.safetensors        the model file of the best validation so far: the one to use
-    last.safetensors        the model file of the latest weights
-    checkpoint.safetensors  what `--resume` goes on from
-    metrics.jsonl           one JSON object a line: training and validation figures by step
-    loss.svg                the curves
-
-Each file appears whole or not at all. A run that is killed at any moment loses at most the steps since its latest
-checkpoint, and makes them again, the same, when it is resumed.
-"""
+"""A training run that is set up: training it, and what is told of it."""
 
 from __future__ import annotations
 
-import json
-import shutil
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rhapsode.config import CorpusConfig, ModelConfig, TrainConfig
-from rhapsode.errors import ConfigError, OutputError, RunError
-from rhapsode.files import make_folder, write_json
-from rhapsode.modelfile import BEST, LAST
-
-DESCRIPTION, CHECKPOINT, METRICS, CURVE = "run.json", "checkpoint.safetensors", "metrics.jsonl", "loss.svg"
-OURS = (DESCRIPTION, CHECKPOINT, METRICS, CURVE, BEST, LAST)
-
-
-@dataclass(frozen=True)
-class Description:
-    """What run.json says."""
-
-    sources: tuple[str, ...]
-    corpus: CorpusConfig
-    corpus_path: str
-    corpus_digest: str
-    model: ModelConfig
-    train: TrainConfig
-    backend: str
-    reasons: tuple[str, ...]
-    """why the plan chose what it chose, a line each"""
-    version: str
-
-    def to_json(self) -> dict[str, Any]:
-        values = dict(vars(self))
-        for name in ("corpus", "model", "train"):
-            values[name] = values[name].to_json()
-        return values | {"sources": list(self.sources), "reasons": list(self.reasons)}
-
-    @classmethod
-    def load(cls, folder: Path) -> Description:
-        """Read run.json of a run folder.
-
-        Raises:
-            RunError: there is none, or it is damaged.
-        """
-        path = folder / DESCRIPTION
-        if not path.is_file():
-            raise RunError(f"{folder}: no run to resume here ({DESCRIPTION} is missing)")
-        try:
-            values = json.loads(path.read_text("utf-8"))
-            values |= {
-                "sources": tuple(values["sources"]),
-                "reasons": tuple(values["reasons"]),
-                "corpus": CorpusConfig.from_json(values["corpus"]),
-                "model": ModelConfig.from_json(values["model"]),
-                "train": TrainConfig.from_json(values["train"]),
-            }
-            return cls(**values)
-        except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
-            raise RunError(f"{path}: damaged: {error}") from None
+from rhapsode.backends.base import make_learner
+from rhapsode.modelfile import ModelFile, find
+from rhapsode.nn.spec import Parameters, initial_parameters, parameter_spec
+from rhapsode.text.corpus import Corpus, Part
+from rhapsode.training.checkpoint import Checkpoint
+from rhapsode.training.folder import START, Description
+from rhapsode.training.loop import Loop, Outcome
+from rhapsode.training.metrics import file_observers
+from rhapsode.training.observer import Observer
 
 
-def new_run(folder: Path, description: Description, overwrite: bool) -> None:
-    """Make the folder of a new run.
+@dataclass
+class Run:
+    """A training run that is set up: `go` trains it."""
 
-    Raises:
-        RunError: a run is there already, or a folder with other things in it.
-        OutputError: it cannot be written.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: is a file; a run needs a folder")
-    if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / DESCRIPTION).is_file():
-            raise RunError(f"{folder}: not empty and not a run; choose another folder with --out")
-        if not overwrite:
-            raise RunError(f"{folder}: holds a run; --resume goes on with it, --overwrite starts anew")
-        for name in OURS:
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
-    make_folder(folder)
-    write_json(folder / DESCRIPTION, description.to_json())
+    folder: Path
+    corpus: Corpus
+    description: Description
+    checkpoint: Checkpoint | None
+
+    def go(
+        self, observers: Sequence[Observer] = (), sampler: Callable[[ModelFile], str] | None = None, **loop: Any
+    ) -> Outcome:
+        """Train to the end of the budget (see `Loop.run`)."""
+        d = self.description
+        learner = make_learner(d.model, d.train, self._first_parameters())
+        step = self.checkpoint.progress.step if self.checkpoint else None
+        title = ", ".join(Path(source).name for source in d.sources)
+        watching = [*file_observers(self.folder, title, self.bits_per_char(), step), *observers]
+        run = Loop(learner, self.corpus, d.train, self.folder, self.history(), watching, sampler, **loop)
+        if self.checkpoint:
+            run.resume(self.checkpoint)
+        return run.run()
+
+    def _first_parameters(self) -> Parameters:
+        """What the training begins with; a checkpoint that it goes on from has its own."""
+        d, began = self.description, self.began_with()
+        return began.parameters if began else initial_parameters(d.model, d.train.seed)
+
+    def began_with(self) -> ModelFile | None:
+        """The model that the run went on from, its vocabulary grown; None for a run that began from nothing."""
+        path = self.folder / START
+        return ModelFile.load(path) if path.is_file() else None
+
+    def bits_per_char(self) -> float:
+        """What turns nats per token into bits per character, on the held-out part (the training part without one)."""
+        part = self.corpus.held_out if len(self.corpus.held_out.tokens) > 1 else self.corpus.train
+        return bits_per_char(part)
+
+    def history(self) -> dict[str, Any]:
+        """What a model file says of how it was trained."""
+        d, whole, began = self.description, len(self.corpus.train.starts) == 1, self.began_with()
+        return (began.training if began else {}) | {
+            "rhapsode": d.version,
+            "sources": [Path(s).name for s in d.sources],
+            "documents": self.corpus.documents,
+            "batches": d.train.batches,
+            "start": "\n" if whole else "",
+            "corpus": d.corpus.to_json() | {"digest": d.corpus_digest},
+            "text": {"train": counts(self.corpus.train), "held_out": counts(self.corpus.held_out)},
+            "train": d.train.to_json(),
+            "backend": d.backend,
+            "bits_per_char_of_a_nat": self.bits_per_char(),
+        }
+
+    def parameter_count(self) -> int:
+        return sum(p.size for p in parameter_spec(self.description.model))
+
+    def summary(self, outcome: Outcome) -> dict[str, Any]:
+        """What `rhapsode train --json` reports. The validation figures are those of the best model, which is saved."""
+        p = outcome.progress
+        loss = p.best_loss if math.isfinite(p.best_loss) else None
+        return {
+            "model": str(find(self.folder)),
+            "run": str(self.folder),
+            "steps": p.step,
+            "seconds": round(p.seconds, 3),
+            "tokens": p.tokens,
+            "tokens_per_second": round(p.tokens / p.seconds) if p.seconds else 0,
+            "parameters": self.parameter_count(),
+            "train_nats_per_token": p.train_loss if math.isfinite(p.train_loss) else None,
+            "val_nats_per_token": loss,
+            "val_bits_per_char": None if loss is None else loss * self.bits_per_char(),
+            "best_step": p.best_step,
+            "ended_by": outcome.reason,
+            "backend": self.description.backend,
+        }
 
 
-def default_folder(sources: tuple[str, ...], *, resume: bool) -> Path:
-    """runs/NAME after the first source; with a number where that is taken, the newest one to resume."""
-    stem = Path(sources[0]).name.split(".")[0].strip("*?[]- ") if sources else ""
-    base = Path("runs") / (stem or "text")
-    number, taken = 1, base
-    while _numbered(base, number).exists():
-        taken = _numbered(base, number)
-        number += 1
-    return taken if resume else _numbered(base, number)
+def counts(part: Part) -> dict[str, int]:
+    """How much text a part of a corpus holds."""
+    return {
+        "tokens": max(0, len(part.tokens) - 1),
+        "chars": part.chars,
+        "bytes": part.bytes,
+        "documents": len(part.starts),
+    }
 
 
-def _numbered(base: Path, number: int) -> Path:
-    return base if number == 1 else base.with_name(f"{base.name}-{number}")
+def bits_per_char(part: Part) -> float:
+    """Tokens per character, in bits per nat: nats per token times this are bits per character."""
+    return (len(part.tokens) - 1) / max(1, part.chars) / math.log(2)

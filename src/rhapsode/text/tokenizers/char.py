@@ -48,6 +48,10 @@ class CharTokenizer:
             seen[_codes(normalise(text, lowercase))] = True
         return cls("".join(map(chr, np.flatnonzero(seen))), lowercase)
 
+    def joined(self, other: CharTokenizer) -> CharTokenizer:
+        """The tokenizer of the characters of both."""
+        return CharTokenizer("".join(sorted({*self.characters, *other.characters})), self.lowercase)
+
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> CharTokenizer:
         characters = read_field(value, "characters", str)

@@ -71,6 +71,10 @@ class WordTokenizer:
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return cls([word for word, _ in ranked[: vocab_size - cls.specials]], lowercase)
 
+    def joined(self, other: WordTokenizer) -> WordTokenizer:
+        """The tokenizer of the words of both, its own first."""
+        return WordTokenizer(list(dict.fromkeys([*self.words, *other.words])), self.lowercase)
+
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> WordTokenizer:
         words = read_field(value, "words", list)

@@ -1,0 +1,157 @@
+"""Setting up a run: the corpus, the plan, the folder; or picking up one that was stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rhapsode import __version__
+from rhapsode.backends.base import resolve_backend
+from rhapsode.config import CorpusConfig, ModelConfig, TrainConfig
+from rhapsode.errors import ConfigError, RunError
+from rhapsode.files import write_json
+from rhapsode.modelfile import ModelFile
+from rhapsode.text.corpus import Corpus, is_corpus, open_corpus, prepare
+from rhapsode.text.tokenizer import Tokenizer
+from rhapsode.training.checkpoint import Checkpoint
+from rhapsode.training.folder import CHECKPOINT, DESCRIPTION, START, Description, new_run
+from rhapsode.training.plan import Plan, make_plan
+from rhapsode.training.run import Run
+from rhapsode.training.speed import measure_speed
+from rhapsode.training.transfer import check_corpus, corpus_fields, model_fields, starting_model
+
+Note = Callable[[str], None]
+BUDGETS = ("minutes", "epochs", "steps")
+
+
+def start(
+    sources: tuple[str, ...],
+    folder: Path,
+    fields: Mapping[str, Any],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    from_: str | Path | None = None,
+    note: Note = lambda text: None,
+) -> Run:
+    """Prepare the corpus, make the plan and the run folder; or pick up the run in `folder` with `resume`. `from_`: a
+    model to go on from."""
+    if resume:
+        if from_ is not None:
+            raise ConfigError("from", str(from_), "not with resume: the run knows what it began with")
+        return _resumed(sources, folder, split_fields(fields), note)
+    base = None if from_ is None else ModelFile.load(from_)
+    corpus, plan = _planned(sources, fields, base, note)
+    backend = resolve_backend(plan.train.backend)
+    description = Description(
+        sources,
+        corpus.config,
+        str(corpus.path),
+        corpus.digest,
+        plan.model,
+        plan.train,
+        backend,
+        plan.reasons,
+        __version__,
+    )
+    new_run(folder, description, overwrite)
+    if base:
+        starting_model(base, plan.model, corpus).save(folder / START)
+    return Run(folder, corpus, description, None)
+
+
+def load_corpus(
+    sources: tuple[str, ...],
+    fields: Mapping[str, Any],
+    note: Note = lambda text: None,
+    base: Tokenizer | None = None,
+) -> Corpus:
+    """The corpus of `sources`: prepared already, or prepared now (and kept for the next time), with the symbols of
+    `base` and what the text adds to them."""
+    if len(sources) == 1 and is_corpus(sources[0]):
+        if fields:
+            name = next(iter(fields))
+            raise ConfigError(name, fields[name], "not with a prepared corpus, which has its own")
+        return open_corpus(Path(sources[0]))
+    return prepare(sources, CorpusConfig(**fields), note=note, base=base)
+
+
+def plan_for(
+    sources: tuple[str, ...],
+    fields: Mapping[str, Any],
+    note: Note = lambda text: None,
+    from_: str | Path | None = None,
+) -> tuple[Corpus, Plan]:
+    """What `start` would train, without training it."""
+    return _planned(sources, fields, None if from_ is None else ModelFile.load(from_), note)
+
+
+def _planned(
+    sources: tuple[str, ...], fields: Mapping[str, Any], base: ModelFile | None, note: Note
+) -> tuple[Corpus, Plan]:
+    groups = split_fields(fields)
+    of_model, of_text, of_training = groups[ModelConfig], groups[CorpusConfig], groups[TrainConfig]
+    if base is None:
+        corpus = load_corpus(sources, of_text, note)
+        return corpus, make_plan(corpus, of_model, of_training, measure_speed)
+    if len(sources) == 1 and is_corpus(sources[0]):
+        corpus = load_corpus(sources, of_text)
+    else:
+        corpus = load_corpus(sources, corpus_fields(base, of_text), note, base.tokenizer)
+    check_corpus(base, corpus)
+    return corpus, make_plan(corpus, model_fields(base, of_model), of_training, measure_speed, trained=True)
+
+
+def split_fields(fields: Mapping[str, Any]) -> dict[type, dict[str, Any]]:
+    """Sort named fields by the configuration that has them.
+
+    Raises:
+        ConfigError: none has it; names the nearest one that exists.
+    """
+    groups: dict[type, dict[str, Any]] = {CorpusConfig: {}, ModelConfig: {}, TrainConfig: {}}
+    owners = {f.name: cls for cls in groups for f in dataclasses.fields(cls) if not f.metadata["derived"]}
+    for name, value in fields.items():
+        if name not in owners:
+            near = difflib.get_close_matches(name, owners, 1)
+            raise ConfigError(name, value, f"only known fields{f'; did you mean {near[0]}?' if near else ''}")
+        groups[owners[name]][name] = value
+    return groups
+
+
+def _resumed(sources: tuple[str, ...], folder: Path, groups: dict[type, dict[str, Any]], note: Note) -> Run:
+    """The run in `folder`. Sources and options must be those it began with, except the budget, which may grow."""
+    d = Description.load(folder)
+    if [Path(s).name for s in sources] != [Path(s).name for s in d.sources]:
+        raise RunError(f"{folder}: a run on {', '.join(d.sources)}, found {', '.join(sources)}")
+    train = d.train
+    budget = {name: value for name, value in groups[TrainConfig].items() if name in BUDGETS and value is not None}
+    if budget:
+        train = TrainConfig(**(vars(train) | dict.fromkeys(BUDGETS) | budget))
+    for cls, begun in ((CorpusConfig, d.corpus), (ModelConfig, d.model), (TrainConfig, train)):
+        for name, value in groups[cls].items():
+            if getattr(begun, name) != value:
+                raise ConfigError(name, value, f"{getattr(begun, name)!r}, as the run began, with resume")
+    corpus, resumed = _same_corpus(folder, d, note), dataclasses.replace(d, train=train)
+    write_json(folder / DESCRIPTION, resumed.to_json())
+    path = folder / CHECKPOINT
+    checkpoint = Checkpoint.load(path, d.model) if path.exists() else None
+    if checkpoint is None:
+        note(f"{folder}: stopped before its first checkpoint; starting from the beginning")
+    return Run(folder, corpus, resumed, checkpoint)
+
+
+def _same_corpus(folder: Path, d: Description, note: Note) -> Corpus:
+    """The corpus that the run began with, prepared again if it is gone."""
+    path = Path(d.corpus_path)
+    if path.is_dir():
+        corpus = open_corpus(path)
+    else:
+        began = folder / START
+        base = ModelFile.load(began).tokenizer if began.is_file() else None
+        corpus = prepare(d.sources, d.corpus, note=note, base=base)
+    if corpus.digest != d.corpus_digest:
+        raise RunError(f"{', '.join(d.sources)}: the text has changed since the run began; it cannot be resumed")
+    return corpus
