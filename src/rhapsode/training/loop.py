@@ -27,7 +27,7 @@ from rhapsode.training.schedule import learning_rate
 from rhapsode.training.validation import held_out_loss
 
 REPORT_SECONDS, CHECKPOINT_SECONDS = 1.0, 30.0
-VALIDATION_SHARE, VALIDATION_STEPS = 0.05, 100
+VALIDATION_SHARE, VALIDATION_STEPS = 0.05, 25
 """Validation may cost this part of the time, a forward pass counted as half a training step; and so many steps lie
 between two at least, since each may write a model file."""
 

@@ -18,8 +18,8 @@ from rhapsode.text.corpus import Corpus
 DEFAULT_MINUTES = 1.0
 SIZES = ((0.5e6, 256, 1.2e-2), (1.8e6, 384, 1e-2), (math.inf, 512, 6e-3))
 """Up to so many tokens: hidden, lr; see docs/LOG.md."""
-TRAINED_LR = 4e-3
-"""Learning rate of a model that has learned from other text already; see docs/LOG.md."""
+TRAINED_LR, TRAINED_DROPOUT = 1e-3, 0.5
+"""For a model that has learned from other text already: learning rate, part of the usual dropout; see docs/LOG.md."""
 LARGE_VOCABULARY = 1024
 """From this size on a table row for each symbol is too much, and an embedding is used."""
 
@@ -61,7 +61,7 @@ def make_plan(
     if trained:
         chooser.choose(chooser.train, "lr", TRAINED_LR, "goes on from a trained model")
     _choose_size(chooser, tokens)
-    _choose_dropout(chooser, tokens / batches.predictions)
+    _choose_dropout(chooser, tokens / batches.predictions, TRAINED_DROPOUT if trained else 1.0)
     return Plan(ModelConfig(**chooser.model), TrainConfig(**chooser.train), tuple(chooser.reasons))
 
 
@@ -113,10 +113,10 @@ def _choose_input(c: _Chooser, corpus: Corpus) -> None:
         c.choose(c.model, "input", "embedding", f"{V:,} symbols are many")
 
 
-def _choose_dropout(c: _Chooser, epochs: float) -> None:
+def _choose_dropout(c: _Chooser, epochs: float, part: float) -> None:
     """More passes over the same text need more of it: nothing up to two, then a tenth for every doubling; a tenth less
-    on the recurrent weights."""
-    p = round(min(0.5, max(0.0, 0.1 * math.log2(max(epochs, 1) / 1.75))), 2)
+    on the recurrent weights. All that times `part`."""
+    p = round(part * min(0.5, max(0.0, 0.1 * math.log2(max(epochs, 1) / 1.75))), 2)
     if p >= 0.1:
         c.choose(c.model, "dropout_output", p, f"about {epochs:.0f} passes over the text are expected")
         if c.model.get("layers", 1) > 1:
