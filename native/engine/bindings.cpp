@@ -117,6 +117,17 @@ nb::tuple read_ids(const Model& m, Ids ids, States before) {
   return nb::make_tuple(logits, states.after);
 }
 
+std::vector<nb::ndarray<nb::numpy, float>> skim_ids(const Model& m, Ids ids, States before) {
+  check_ids(m, ids, "ids");
+  const size_t T = ids.shape(0), B = ids.shape(1);
+  StatesOfCall states(m, before, static_cast<int64_t>(B));
+  {
+    nb::gil_scoped_release release;
+    skim(m, ids.data(), static_cast<int64_t>(T), static_cast<int64_t>(B), states.arrays);
+  }
+  return states.after;
+}
+
 nb::tuple losses_of(const Model& m, Ids ids, Ids targets, States before) {
   check_ids(m, ids, "ids");
   check_ids(m, targets, "targets");
@@ -181,6 +192,7 @@ void bind_engine(nb::module_& m) {
       .def(nb::new_(&make_model), "config"_a, "parameters"_a, "precision"_a)
       .def_prop_ro("step_bytes", &Model::step_bytes, "bytes of weights that a symbol of one sequence reads")
       .def("read", &read_ids, "ids"_a, "state"_a, "logits [T, B, V] and the state after ids [T, B]")
+      .def("skim", &skim_ids, "ids"_a, "state"_a, "the state after ids [T, B]")
       .def("losses", &losses_of, "ids"_a, "targets"_a, "state"_a, "-log p of targets [T, B] after ids, and the state")
       .def("generate", &generate_texts, "texts"_a, "with_log_p"_a, "state"_a, "logits"_a);
 }

@@ -73,28 +73,37 @@ void leave(const Model& m, const Walk& walk, int64_t first, const StateArrays& s
                    state.after[i] + first * m.config.hidden);
 }
 
-// Reads everything in pieces; take(t, b, logits) is called once for each id, by one of the threads.
-template <class Take>
-void read_all(const Model& m, const int32_t* ids, int64_t T, int64_t B, const StateArrays& state, Take take) {
+// Reads everything in pieces; after(walk, share, start, n) is called by each thread after its symbols [start, start + n).
+template <class After>
+void read_all(const Model& m, const int32_t* ids, int64_t T, int64_t B, const StateArrays& state, After after) {
   const int64_t piece = std::min(T, std::clamp<int64_t>(PIECE_ROWS / std::min(B, SIDE_BY_SIDE), 1, PIECE));
   run(m, T, B, piece, state, [&](Walk& walk, const Share& share) {
     const int64_t R = share.count();
     std::vector<int32_t> own_ids(static_cast<size_t>(piece * R));
-    Buffer<float> logits(std::min(LOGIT_ROWS, piece * R) * m.logit_width);
     for (int64_t start = 0; start < T; start += piece) {
       const int64_t n = std::min(piece, T - start);
       for (int64_t t = 0; t < n; t++)
         std::copy_n(ids + (start + t) * B + share.sequences.first, R, own_ids.begin() + t * R);
       walk.read(own_ids.data(), n, share.team);
-      Range rows = share.team.part(n * R);
-      for (int64_t first = rows.first; first < rows.last; first += LOGIT_ROWS) {
-        const int64_t count = std::min(LOGIT_ROWS, rows.last - first);
-        walk.logits(first, count, {0, m.output.groups()}, logits.data(), share.team);
-        for (int64_t i = 0; i < count; i++)
-          take(start + (first + i) / R, share.sequences.first + (first + i) % R, logits.data() + i * m.logit_width);
-      }
+      after(walk, share, start, n);
     }
     if (share.team.thread == 0) leave(m, walk, share.sequences.first, state);
+  });
+}
+
+// Reads everything; take(t, b, logits) is called once for each id, by one of the threads.
+template <class Take>
+void predict_all(const Model& m, const int32_t* ids, int64_t T, int64_t B, const StateArrays& state, Take take) {
+  read_all(m, ids, T, B, state, [&](Walk& walk, const Share& share, int64_t start, int64_t n) {
+    const int64_t R = share.count();
+    const Range rows = share.team.part(n * R);
+    Buffer<float> logits(std::min(LOGIT_ROWS, n * R) * m.logit_width);
+    for (int64_t first = rows.first; first < rows.last; first += LOGIT_ROWS) {
+      const int64_t count = std::min(LOGIT_ROWS, rows.last - first);
+      walk.logits(first, count, {0, m.output.groups()}, logits.data(), share.team);
+      for (int64_t i = 0; i < count; i++)
+        take(start + (first + i) / R, share.sequences.first + (first + i) % R, logits.data() + i * m.logit_width);
+    }
   });
 }
 
@@ -206,14 +215,18 @@ int64_t state_fields(CellIndex cell) { return cell == LSTM ? 2 : 1; }
 
 void read(const Model& m, const int32_t* ids, int64_t T, int64_t B, const StateArrays& state, float* logits) {
   const int64_t V = m.config.vocabulary;
-  read_all(m, ids, T, B, state, [&](int64_t t, int64_t b, const float* x) {
+  predict_all(m, ids, T, B, state, [&](int64_t t, int64_t b, const float* x) {
     std::memcpy(logits + (t * B + b) * V, x, static_cast<size_t>(V) * sizeof(float));
   });
 }
 
+void skim(const Model& m, const int32_t* ids, int64_t T, int64_t B, const StateArrays& state) {
+  read_all(m, ids, T, B, state, [](Walk&, const Share&, int64_t, int64_t) {});
+}
+
 void losses(const Model& m, const int32_t* ids, const int32_t* targets, int64_t T, int64_t B, const StateArrays& state,
             double* nats) {
-  read_all(m, ids, T, B, state, [&](int64_t t, int64_t b, const float* x) {
+  predict_all(m, ids, T, B, state, [&](int64_t t, int64_t b, const float* x) {
     nats[t * B + b] = m.kernels.nats(x, m.config.vocabulary, targets[t * B + b]);
   });
 }

@@ -24,6 +24,9 @@ int64_t state_fields(CellIndex cell);
 // Read ids; logits [T, B, V] of what follows each.
 void read(const Model& model, const int32_t* ids, int64_t T, int64_t B, const StateArrays& state, float* logits);
 
+// Read ids, predict nothing.
+void skim(const Model& model, const int32_t* ids, int64_t T, int64_t B, const StateArrays& state);
+
 // Read ids; nats [T, B]: -log p of targets [T, B], one after each id.
 void losses(const Model& model, const int32_t* ids, const int32_t* targets, int64_t T, int64_t B, const StateArrays& state,
             double* nats);

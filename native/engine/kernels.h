@@ -27,19 +27,20 @@ struct Products {
   // x [rows] rows of `width` floats, `ld` apart, of which `inputs` count; the operand has room for rows rounded up to 16.
   void (*prepare)(const float* x, int64_t ld, int64_t rows, int64_t inputs, int64_t steps, Operand out);
 
-  // y[r] = base[r] + W x[r] for the outputs of these groups; base[r] may be null or y[r]. `ld` floats from y to y.
+  // y[r] = base[r] + W x[r] for the outputs of these groups, with which rows of y begin, `ld` floats apart; base[r] has all
+  // outputs, or is null.
   void (*product)(const PackedMatrix& w, Range groups, Operand x, int64_t rows, const float* const* base, float* y,
                   int64_t ld);
 };
 
-// Rows r of one time step; units are whole lines. a: gates, or for gru what they receive from the input, whose rows need
-// not be neighbours; m: gru, what they receive from h. h_before, h, c: rows `ld` apart.
+// Rows r of one time step; units are whole lines. m: the gates of these lines, rows `ld_m` apart; for gru what they receive
+// from h, and a: what they receive from the input, rows of the gates of all lines. h_before, h, c: rows `ld` apart.
 struct CellRows {
   int64_t rows;
   Range lines;
-  const float* const* a;
   const float* m;
   int64_t ld_m;
+  const float* const* a;
   const float* h_before;
   float *h, *c;
   int64_t ld;

@@ -16,21 +16,7 @@ namespace {
 #include "engine/vnni.inc"
 #include "engine/kernels.inc"
 
-// ---- bf16: both of a step's products in one instruction --------------------------------------------------------------
-
-struct Bf16Pairs {
-  static constexpr int STEP = 4;
-  using Accumulator = F;
-  struct Input { __m512i x; };
-  static RHAPSODE_INLINE Accumulator start() { return zero(); }
-  static RHAPSODE_INLINE Input input(const uint8_t* p) {
-    return {_mm512_set1_epi32(*reinterpret_cast<const int32_t*>(p))};
-  }
-  static RHAPSODE_INLINE Accumulator add(Accumulator s, const uint8_t* w, Input x) {
-    return {_mm512_dpbf16_ps(s.v, (__m512bh)_mm512_loadu_si512(w), (__m512bh)x.x)};
-  }
-  static RHAPSODE_INLINE F result(const PackedMatrix&, int64_t, Accumulator s, Operand, int64_t) { return s; }
-};
+// ---- inputs in bf16 --------------------------------------------------------------------------------------------------
 
 void prepare_bf16(const float* x, int64_t ld, int64_t rows, int64_t inputs, int64_t steps, Operand out) {
   for (int64_t r = 0; r < rows; r++, x += ld) {
@@ -44,9 +30,10 @@ void prepare_bf16(const float* x, int64_t ld, int64_t rows, int64_t inputs, int6
   }
 }
 
-// ---- int8 by tiles ---------------------------------------------------------------------------------------------------
+// ---- tiles -----------------------------------------------------------------------------------------------------------
 
-constexpr int64_t TILE_ROWS = 16, LEAST_ROWS = 5;  // below, single rows are faster
+constexpr int64_t TILE_ROWS = 16;
+constexpr int64_t LEAST_ROWS = 5;  // in int8: below, single rows are faster
 
 struct alignas(64) TileConfig {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -57,9 +44,26 @@ struct alignas(64) TileConfig {
 // GCC 12's _tile_loadconfig tells the compiler of 8 of the 64 bytes.
 RHAPSODE_INLINE void load_config(const TileConfig& config) { __asm__ volatile("ldtilecfg %0" : : "m"(config)); }
 
+// Tile C += tile A (inputs) times tile B (weights).
+struct Int8Tiles {
+  template <int C, int A, int B> static RHAPSODE_INLINE void multiply() { _tile_dpbusd(C, A, B); }
+  // Outputs from `output` on of one row, from what a tile holds of it.
+  static RHAPSODE_INLINE F result(const PackedMatrix& m, int64_t output, const void* sums, Operand x, int64_t row) {
+    const __m512i s = _mm512_sub_epi32(_mm512_load_si512(sums), _mm512_loadu_si512(m.sums.data() + output));
+    return F{_mm512_cvtepi32_ps(s)} * (load(m.scale.data() + output) * all(x.scale[row]));
+  }
+};
+
+struct Bf16Tiles {
+  template <int C, int A, int B> static RHAPSODE_INLINE void multiply() { _tile_dpbf16ps(C, A, B); }
+  static RHAPSODE_INLINE F result(const PackedMatrix&, int64_t, const void* sums, Operand, int64_t) {
+    return load(static_cast<const float*>(sums));
+  }
+};
+
 // 16 or 32 rows by 1 or 2 lines of a group: tiles 0-3 add up, 4-5 hold inputs, 6-7 weights. Weights are loaded past the L1
 // cache, which so keeps the inputs.
-template <int ROW_TILES, int LINES>
+template <class Type, int ROW_TILES, int LINES>
 RHAPSODE_INLINE void tiles(const PackedMatrix& m, int64_t group, int64_t line, Operand x, int64_t row, int32_t* sums) {
   const int64_t stride = m.lines_in(group) * STEP_BYTES;
   const uint8_t* w = m.group(group) + line * STEP_BYTES;
@@ -73,10 +77,10 @@ RHAPSODE_INLINE void tiles(const PackedMatrix& m, int64_t group, int64_t line, O
     if (ROW_TILES > 1) _tile_loadd(5, in + TILE_ROWS * x.stride, x.stride);
     _tile_stream_loadd(6, w, stride);
     if (LINES > 1) _tile_stream_loadd(7, w + STEP_BYTES, stride);
-    _tile_dpbusd(0, 4, 6);
-    if (LINES > 1) _tile_dpbusd(1, 4, 7);
-    if (ROW_TILES > 1) _tile_dpbusd(2, 5, 6);
-    if (ROW_TILES > 1 && LINES > 1) _tile_dpbusd(3, 5, 7);
+    Type::template multiply<0, 4, 6>();
+    if (LINES > 1) Type::template multiply<1, 4, 7>();
+    if (ROW_TILES > 1) Type::template multiply<2, 5, 6>();
+    if (ROW_TILES > 1 && LINES > 1) Type::template multiply<3, 5, 7>();
   }
   _tile_stored(0, sums, 64);
   if (LINES > 1) _tile_stored(1, sums + 256, 64);
@@ -84,44 +88,50 @@ RHAPSODE_INLINE void tiles(const PackedMatrix& m, int64_t group, int64_t line, O
   if (ROW_TILES > 1 && LINES > 1) _tile_stored(3, sums + 768, 64);
 }
 
-// Up to 32 rows of up to 2 lines: integers, then what single rows would have made of them.
+// Up to 32 rows of up to 2 lines.
+template <class Type>
 RHAPSODE_INLINE void tile_block(const PackedMatrix& m, int64_t group, int64_t line, int lines, Operand x, int64_t row,
                                 int64_t rows, const float* const* base, float* y, int64_t ld) {
   alignas(64) int32_t sums[4 * 256];
-  if (rows > TILE_ROWS) lines > 1 ? tiles<2, 2>(m, group, line, x, row, sums) : tiles<2, 1>(m, group, line, x, row, sums);
-  else lines > 1 ? tiles<1, 2>(m, group, line, x, row, sums) : tiles<1, 1>(m, group, line, x, row, sums);
+  const int64_t first = (group * GROUP + line) * LINE;
+  for (int64_t r = 0; r < rows; r++)
+    for (int l = 0; l < lines; l++) prefetch(base[row + r] + first + l * LINE);
+  if (rows > TILE_ROWS) lines > 1 ? tiles<Type, 2, 2>(m, group, line, x, row, sums) : tiles<Type, 2, 1>(m, group, line, x, row, sums);
+  else lines > 1 ? tiles<Type, 1, 2>(m, group, line, x, row, sums) : tiles<Type, 1, 1>(m, group, line, x, row, sums);
   for (int l = 0; l < lines; l++) {
-    const int64_t output = (group * GROUP + line + l) * LINE;
-    const F scale = load(m.scale.data() + output);
-    const __m512i offset = _mm512_loadu_si512(m.sums.data() + output);
     for (int64_t r = 0; r < rows; r++) {
-      const int32_t* s = sums + (r / TILE_ROWS * 2 + l) * 256 + r % TILE_ROWS * 16;
-      F value = F{_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(s), offset))} * (scale * all(x.scale[row + r]));
+      F value = Type::result(m, first + l * LINE, sums + (r / TILE_ROWS * 2 + l) * 256 + r % TILE_ROWS * 16, x, row + r);
       const float* b = base[row + r];
-      store(y + (row + r) * ld + output, b ? value + load(b + output) : value);
+      store(y + (row + r) * ld + (line + l) * LINE, b ? value + load(b + first + l * LINE) : value);
     }
   }
 }
 
-void product_int8(const PackedMatrix& m, Range groups, Operand x, int64_t rows, const float* const* base, float* y,
-                  int64_t ld) {
-  if (rows < LEAST_ROWS) return product<Int8>(m, groups, x, rows, base, y, ld);
+template <class Type>
+void product_by_tiles(const PackedMatrix& m, Range groups, Operand x, int64_t rows, const float* const* base, float* y,
+                      int64_t ld) {
   load_config(TileConfig{});
-  for (int64_t g = groups.first; g < groups.last; g++) {
+  for (int64_t g = groups.first; g < groups.last; g++, y += GROUP * LINE) {
     for (int64_t line = 0; line < m.lines_in(g); line += 2) {
       int lines = m.lines_in(g) - line > 1 ? 2 : 1;
       for (int64_t r = 0; r < rows; r += 2 * TILE_ROWS) {
         int64_t n = rows - r < 2 * TILE_ROWS ? rows - r : 2 * TILE_ROWS;
-        tile_block(m, g, line, lines, x, r, n, base, y, ld);
+        tile_block<Type>(m, g, line, lines, x, r, n, base, y, ld);
       }
     }
   }
   _tile_release();
 }
 
+void product_int8(const PackedMatrix& m, Range groups, Operand x, int64_t rows, const float* const* base, float* y,
+                  int64_t ld) {
+  if (rows < LEAST_ROWS) product<Int8>(m, groups, x, rows, base, y, ld);
+  else product_by_tiles<Int8Tiles>(m, groups, x, rows, base, y, ld);
+}
+
 Kernels make_amx_table() {
   Kernels table = make_table();
-  table.products[static_cast<int>(WeightType::bf16)] = {Bf16Pairs::STEP, prepare_bf16, product<Bf16Pairs>};
+  table.products[static_cast<int>(WeightType::bf16)] = {4, prepare_bf16, product_by_tiles<Bf16Tiles>};
   table.products[static_cast<int>(WeightType::int8)].product = product_int8;
   return table;
 }

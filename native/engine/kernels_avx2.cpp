@@ -23,7 +23,7 @@ RHAPSODE_INLINE I dot4(I acc, I w, I x) {
   __m256i odd = _mm256_madd_epi16(_mm256_srai_epi16(w.v, 8), _mm256_srai_epi16(x.v, 8));
   return {_mm256_add_epi32(acc.v, _mm256_add_epi32(even, odd))};
 }
-// Whole numbers from -127 to 127 as bytes.
+// Numbers from -127 to 127 as bytes, rounded to the nearest.
 RHAPSODE_INLINE void store_bytes(uint8_t* p, F a) {
   __m256i words = _mm256_cvtps_epi32(a.v);
   __m128i halves = _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));

@@ -20,7 +20,7 @@ RHAPSODE_INLINE I dot4(I acc, I w, I x) {
   __m512i odd = _mm512_madd_epi16(_mm512_srai_epi16(w.v, 8), _mm512_srai_epi16(x.v, 8));
   return {_mm512_add_epi32(acc.v, _mm512_add_epi32(even, odd))};
 }
-// Whole numbers from -127 to 127 as bytes.
+// Numbers from -127 to 127 as bytes, rounded to the nearest.
 RHAPSODE_INLINE void store_bytes(uint8_t* p, F a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
 }

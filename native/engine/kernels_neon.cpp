@@ -27,7 +27,7 @@ RHAPSODE_INLINE I dot4(I acc, I w, I x) {
   return {vreinterpretq_u32_s32(vaddq_s32(vreinterpretq_s32_u32(acc.v), vpaddq_s32(low, high)))};
 #endif
 }
-// Whole numbers from -127 to 127 as bytes.
+// Numbers from -127 to 127 as bytes, rounded to the nearest.
 RHAPSODE_INLINE void store_bytes(uint8_t* p, F a) {
   int16x4_t halves = vqmovn_s32(vcvtnq_s32_f32(a.v));
   int8x8_t bytes = vqmovn_s16(vcombine_s16(halves, halves));

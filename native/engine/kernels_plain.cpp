@@ -33,8 +33,9 @@ RHAPSODE_INLINE I dot4(I acc, I w, I x) {
       acc.v[i] += static_cast<uint32_t>(static_cast<int8_t>(w.v[i] >> b) * static_cast<int8_t>(x.v[i] >> b));
   return acc;
 }
-// Whole numbers from -127 to 127 as bytes.
+// Numbers from -127 to 127 as bytes, rounded to the nearest.
 RHAPSODE_INLINE void store_bytes(uint8_t* p, F a) {
+  a = nearest(a);
   for (int i = 0; i < W; i++) p[i] = static_cast<uint8_t>(static_cast<int>(a.v[i]));
 }
 

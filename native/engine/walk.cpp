@@ -6,6 +6,20 @@
 namespace rhapsode::engine {
 namespace {
 
+constexpr int64_t FEW_ROWS = 4;
+
+// The groups of gates of these lines of units, which are whole fours, or the last ones, or whose gates are whole groups.
+Range gate_groups(const Model& m, Range lines) {
+  return {(lines.first * m.gates + GROUP - 1) / GROUP, (lines.last * m.gates + GROUP - 1) / GROUP};
+}
+
+// How many lines of units go from product to cell at once: for a few rows all of them, so that the product is one long
+// stream of weights; for many rows so few that their gates stay in the nearest cache.
+int64_t lines_at_once(const Model& m, int64_t rows) {
+  const int64_t least = m.gates % GROUP ? GROUP : 1;
+  return rows > FEW_ROWS ? least : m.unit_lines;
+}
+
 void copy(const float* from, float* to, int64_t n) { std::memcpy(to, from, static_cast<size_t>(n) * sizeof(float)); }
 
 }  // namespace
@@ -21,11 +35,10 @@ Walk::Walk(const Model& model, int64_t rows, int64_t most_steps, int threads)
   for (Own& own : own_) {
     if (vectors) own.vector.reserve(n * m_.vector_width), own.input.reserve(n * m_.gate_width);
     if (m_.config.norm != NormKind::none) own.normed.reserve(n * m_.vector_width);
-    own.gates.reserve(rows * m_.gate_width);
+    own.gates.reserve(rows * lines_at_once(m_, rows) * m_.gates * LINE);
     own.operand.reserve(padded * round_up(m_.vector_width, 64) * 4);  // the largest of all types: fp32
     own.operand_scale.reserve(padded);
     own.base.resize(static_cast<size_t>(std::max(n, LINE)));
-    for (int64_t r = 0; r < rows; r++) own.gate_rows.push_back(own.gates.data() + r * m_.gate_width);
   }
 }
 
@@ -110,7 +123,8 @@ void Walk::receive(const Layer& layer, const int32_t* ids, Vectors x, int64_t n,
   }
   std::fill_n(own.base.begin(), n, layer.bias.data());
   Operand operand = prepare(layer.input, x.data, x.ld, n, own);
-  m_.products().product(layer.input, groups, operand, n, own.base.data(), own.input.data(), m_.gate_width);
+  m_.products().product(layer.input, groups, operand, n, own.base.data(), own.input.data() + groups.first * GROUP * LINE,
+                        m_.gate_width);
   for (int64_t i = 0; i < n; i++) own.base[static_cast<size_t>(i)] = own.input.data() + i * m_.gate_width;
 }
 
@@ -119,19 +133,22 @@ void Walk::recur(size_t number, int64_t T, const Team& team) {
   Own& own = own_[static_cast<size_t>(team.thread)];
   const Layer& layer = m_.layers[number];
   LayerState& s = states_[number];
-  const UnitPart part = unit_part(m_, team);
+  const Range lines = unit_part(m_, team).lines;
   const auto* cells = m_.config.type == WeightType::fp32 ? m_.kernels.cell : m_.kernels.quick_cell;
   const bool gru = m_.config.cell == GRU;
   const std::vector<const float*> same(gru ? static_cast<size_t>(rows_) : 0, layer.recurrent_base.data());
+  const int64_t most = lines_at_once(m_, rows_);
   const float* before = last_h(number, own);
   float* h = s.h[own.pieces % 2].data();
   for (int64_t t = 0; t < T; t++, before = h, h += rows_ * m_.width) {
     const float* const* received = own.base.data() + t * rows_;
     Operand operand = prepare(layer.recurrent, before, m_.width, rows_, own);
-    m_.products().product(layer.recurrent, part.groups, operand, rows_, gru ? same.data() : received, own.gates.data(),
-                          m_.gate_width);
-    cells[m_.config.cell]({rows_, part.lines, gru ? received : own.gate_rows.data(), own.gates.data(),
-                                     m_.gate_width, before, h, s.c.data(), m_.width});
+    for (Range some{lines.first, lines.first}; some.last < lines.last; some.first = some.last) {
+      some.last = std::min(some.first + most, lines.last);
+      m_.products().product(layer.recurrent, gate_groups(m_, some), operand, rows_, gru ? same.data() : received,
+                            own.gates.data(), most * m_.gates * LINE);
+      cells[m_.config.cell]({rows_, some, own.gates.data(), most * m_.gates * LINE, received, before, h, s.c.data(), m_.width});
+    }
     if (team.threads > 1) team.barrier();
   }
 }
@@ -140,13 +157,13 @@ void Walk::logits(int64_t first, int64_t n, Range groups, float* y, const Team& 
   Own& own = own_[static_cast<size_t>(team.thread)];
   std::fill_n(own.base.begin(), n, m_.output_bias.data());
   Operand operand = prepare(m_.output, own.outputs + first * own.ld_outputs, own.ld_outputs, n, own);
-  m_.products().product(m_.output, groups, operand, n, own.base.data(), y, m_.logit_width);
+  m_.products().product(m_.output, groups, operand, n, own.base.data(), y + groups.first * GROUP * LINE, m_.logit_width);
 }
 
 UnitPart unit_part(const Model& m, const Team& team) {
   Range fours = team.part((m.unit_lines + GROUP - 1) / GROUP);
   Range lines{std::min(fours.first * GROUP, m.unit_lines), std::min(fours.last * GROUP, m.unit_lines)};
-  return {lines, {(lines.first * m.gates + GROUP - 1) / GROUP, (lines.last * m.gates + GROUP - 1) / GROUP}};
+  return {lines, gate_groups(m, lines)};
 }
 
 }  // namespace rhapsode::engine

@@ -39,7 +39,7 @@ class Walk {
     Buffer<float> vector, normed, input, gates;
     Buffer<uint8_t> operand;
     Buffer<float> operand_scale;
-    std::vector<const float*> base, gate_rows;
+    std::vector<const float*> base;
     int64_t pieces = 0, last_steps = 1;  // pieces read, and the length of the latest
     const float* outputs = nullptr;      // what the output layer reads
     int64_t ld_outputs = 0;

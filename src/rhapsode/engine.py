@@ -81,6 +81,10 @@ class Engine:
         """Read ids [T, B]; return the logits [T, B, V] of what follows each, and the state after all."""
         return forward(self.config, self.model.parameters, ids, state)
 
+    def skim(self, ids: np.ndarray, state: State) -> State:
+        """Read ids [T, B] and predict nothing; return the state after all."""
+        return self.read(ids, state)[1]
+
     def losses(self, ids: np.ndarray, targets: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """Read ids [T, B]; return -log p [T, B], float64 nats, of targets [T, B], one after each, and the state."""
         logits, state = self.read(ids, state)

@@ -5,7 +5,8 @@
     documents    every document is read from the initial state, from its boundary symbol to its closing one
 
 In all three the text is cut into spans, each of which is read from the initial state; spans of like length are read
-side by side. How many, and in which pieces, changes nothing but the rounding of single-precision products.
+side by side, and long ones as `rhapsode.reading` says. How many, and in which pieces, changes nothing but the rounding
+of single-precision products.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import numpy as np
 from rhapsode.engine import Engine
 from rhapsode.errors import CorpusError
 from rhapsode.modelfile import ModelFile
+from rhapsode.reading import LONG
+from rhapsode.reading import losses as read_long
 from rhapsode.text.corpus import Part
 from rhapsode.text.store import token_type
 from rhapsode.text.tokenizer import Tokenizer
@@ -29,6 +32,8 @@ ROWS, PIECE = 64, 256
 """At most so many spans side by side, and so many symbols of each at a time."""
 LOGITS = 2**23
 """At most so many logits at a time."""
+STRETCH = 2**20
+"""At most so many symbols of a long span at a time (see `rhapsode.reading`)."""
 
 Mode = Literal["carried", "reset", "documents"]
 Progress = Callable[[int, int], None]
@@ -162,7 +167,9 @@ def spans(part: Part, mode: Mode, context: int | None = None) -> Spans:
 
 def losses(engine: Engine, tokens: np.ndarray, spans: Spans) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The spans' predictions in pieces: where in `tokens` each is made [N], and the nats of what follows there [N]."""
-    order = np.argsort(spans.sizes, kind="stable")
+    for s in np.flatnonzero(spans.sizes > LONG):
+        yield from _stretches(engine, tokens, int(spans.starts[s]), int(spans.sizes[s]))
+    order = np.argsort(spans.sizes, kind="stable")[: np.count_nonzero(spans.sizes <= LONG)]
     for first in range(0, len(order), ROWS):
         group = order[first : first + ROWS]
         starts, sizes = spans.starts[group], spans.sizes[group]
@@ -174,6 +181,15 @@ def losses(engine: Engine, tokens: np.ndarray, spans: Spans) -> Iterator[tuple[n
             ids = tokens[np.minimum(starts + np.append(time, time[-1:] + 1, axis=0), len(tokens) - 1)].astype(np.int32)
             nats, state = engine.losses(ids[:-1], ids[1:], state)
             yield index[inside], nats[inside]
+
+
+def _stretches(engine: Engine, tokens: np.ndarray, start: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Like `losses` of one long span, the state carried all the way."""
+    state = engine.initial_state(1)
+    for first in range(start, start + size, STRETCH):
+        last = min(first + STRETCH, start + size)
+        nats, state = read_long(engine, tokens[first : last + 1], state)
+        yield np.arange(first, last), nats
 
 
 @dataclass(frozen=True)

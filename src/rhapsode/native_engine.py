@@ -42,6 +42,9 @@ class NativeEngine(Engine):
         logits, after = self._model.read(_ids(ids), _arrays(state))
         return logits, self._state(after)
 
+    def skim(self, ids: np.ndarray, state: State) -> State:
+        return self._state(self._model.skim(_ids(ids), _arrays(state)))
+
     def losses(self, ids: np.ndarray, targets: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         nats, after = self._model.losses(_ids(ids), _ids(targets), _arrays(state))
         return nats, self._state(after)

@@ -12,12 +12,11 @@ import numpy as np
 
 from rhapsode.engine import Engine
 from rhapsode.nn.spec import State
+from rhapsode.reading import losses
 from rhapsode.sampling import log_softmax
 
 RECENT = 4096
 """How many of the last symbols a position remembers: as many as the repetition penalty may look at."""
-LOGITS, PIECE = 2**20, 512
-"""A text is read in pieces of at most so many logits, and so many symbols."""
 
 
 class Position(NamedTuple):
@@ -41,16 +40,10 @@ def beginning(engine: Engine) -> Position:
 
 def read(engine: Engine, position: Position, ids: np.ndarray) -> tuple[np.ndarray, Position]:
     """Read ids [N] from `position`; return the surprisal of each, -ln p, [N] float64 nats, and the position after."""
-    surprisals = np.empty(len(ids))
-    size = int(np.clip(LOGITS // engine.config.vocab_size, 1, PIECE))
-    state, logits = position.state, position.logits
-    for start in range(0, len(ids), size):
-        piece = ids[start : start + size, None]
-        surprisals[start] = -log_softmax(logits)[piece[0, 0]]
-        if len(piece) > 1:
-            nats, state = engine.losses(piece[:-1], piece[1:], state)
-            surprisals[start + 1 : start + len(piece)] = nats[:, 0]
-        following, state = engine.step(piece[-1], state)
-        logits = following[0]
-    recent = np.concatenate([position.recent, ids])[-RECENT:].astype(np.int32)
-    return surprisals, Position(state, logits, recent, b"" if len(ids) else position.pending)
+    if not len(ids):
+        return np.empty(0), position
+    nats, state = losses(engine, ids, position.state)
+    logits, state = engine.step(np.asarray(ids[-1:], np.int32), state)
+    recent = np.concatenate([position.recent, ids[-RECENT:]])[-RECENT:].astype(np.int32)
+    first = -log_softmax(position.logits)[ids[:1]]
+    return np.concatenate([first, nats]), Position(state, logits[0], recent, b"")

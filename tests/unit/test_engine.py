@@ -67,7 +67,7 @@ def test_surprisals_are_the_losses_of_the_forward_pass(monkeypatch):
     boundary = engine.tokenizer.boundary
     logits, _ = forward(model.config, model.parameters, np.array([boundary, *ids])[:, None], engine.initial_state(1))
     expected = -log_softmax(logits[:-1, 0])[np.arange(50), ids]
-    monkeypatch.setattr("rhapsode.position.PIECE", 7)
+    monkeypatch.setattr("rhapsode.reading.PIECE", 7)
     surprisals, position = read(engine, beginning(engine), ids)
     np.testing.assert_allclose(surprisals, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(position.logits, logits[-1, 0], rtol=1e-4, atol=1e-4)

@@ -1,0 +1,88 @@
+"""Reading one long text at the speed of many: its segments side by side, from states that are checked.
+
+A recurrence goes symbol by symbol, and every symbol of a lone text reads all weights: no machine makes that fast. But
+the states of two readers of the same last few hundred symbols differ by rounding only, if the model is like
+most. So a text of `LONG` symbols or more is cut into segments, which are read as a batch. Each but the first begins
+with what the model knows after the `WARM_UP` symbols before it, from the initial state. Then the guess is checked: where
+the state that the segment before has ended in differs by more than `TOLERANCE` from the one that a segment began with,
+that segment is read again, from the former. A model that remembers for longer costs time and never truth: the worst
+case is reading in sequence. (The idea of parareal, Lions, Maday & Turinici 2001, with a warm-up as its coarse solver.)
+
+How a text is cut depends on its length alone, so what is found does not depend on batches or threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from rhapsode.engine import Engine, rows, stack
+from rhapsode.nn.spec import State
+
+SEGMENT, SEGMENTS, WARM_UP = 2048, 256, 512
+"""The shortest segment; how many there are at most; the symbols before it that a segment's first state is made of."""
+LONG = 8 * SEGMENT
+"""Texts from this length on are cut."""
+PIECE, LOGITS = 512, 2**23
+"""An engine reads at most so many symbols of a sequence in one call, and at most so many logits' worth of all."""
+TOLERANCE = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.1}
+"""By how much rounding may make two states differ, relative to entries beyond 1: some ten times what is observed."""
+
+
+def losses(engine: Engine, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+    """Read ids [N] but the last from `state` [1, H]; return -log p [N - 1], float64 nats, of each after the first, and
+    the state."""
+    ids = np.asarray(ids, np.int32)
+    if len(ids) <= LONG:
+        nats, state = _side_by_side(engine, ids[:, None], state)
+        return nats[:, 0], state
+    count = min(SEGMENTS, (len(ids) - 1) // SEGMENT)
+    size = (len(ids) - 1) // count
+    nats, state = _segments(engine, ids[: count * size + 1], size, state)
+    rest, state = _side_by_side(engine, ids[count * size :, None], state)
+    return np.concatenate([nats, rest[:, 0]]), state
+
+
+def _segments(engine: Engine, ids: np.ndarray, size: int, state: State) -> tuple[np.ndarray, State]:
+    """Like `losses`, in segments that predict `size` symbols each."""
+    first = np.arange(0, len(ids) - 1, size)
+    before = ids[first[1:] + np.arange(-WARM_UP, 0)[:, None]]
+    start = stack([state, _skim(engine, before)])
+    nats, end = _side_by_side(engine, ids[first + np.arange(size + 1)[:, None]], start)
+    state = rows(end, [0])
+    for s in range(1, len(first)):
+        if _same(state, rows(start, [s]), TOLERANCE[engine.precision]):
+            state = rows(end, [s])
+        else:
+            again, state = _side_by_side(engine, ids[first[s] : first[s] + size + 1, None], state)
+            nats[:, s] = again[:, 0]
+    return nats.T.ravel(), state
+
+
+def _skim(engine: Engine, ids: np.ndarray) -> State:
+    """The state after ids [T, B] from the initial state."""
+    state = engine.initial_state(ids.shape[1])
+    for piece in _pieces(engine, ids):
+        state = engine.skim(ids[piece], state)
+    return state
+
+
+def _side_by_side(engine: Engine, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+    """Read ids [T + 1, B] but the last row; return the nats [T, B] of all but the first, and the state."""
+    nats = np.empty((len(ids) - 1, ids.shape[1]))
+    for piece in _pieces(engine, nats):
+        nats[piece], state = engine.losses(ids[:-1][piece], ids[1:][piece], state)
+    return nats, state
+
+
+def _pieces(engine: Engine, rows: np.ndarray) -> Iterator[slice]:
+    """Slices of [T, B] that an engine reads in one call each."""
+    size = int(np.clip(LOGITS // (rows.shape[1] * engine.config.vocab_size), 1, PIECE))
+    return (slice(start, start + size) for start in range(0, len(rows), size))
+
+
+def _same(a: State, b: State, tolerance: float) -> bool:
+    """Whether no entry differs by more than `tolerance` times its magnitude, or times 1 if that is less."""
+    pairs = [pair for layers in zip(a.layers, b.layers, strict=True) for pair in zip(*layers, strict=True)]
+    return all(bool((np.abs(x - y) <= tolerance * np.maximum(1, np.abs(x))).all()) for x, y in pairs)
