@@ -1,27 +1,23 @@
-"""How fast a model writes: the native engine in each precision, against torch and against the memory.
+"""How fast a model writes and reads: the native engine in each precision, against torch and against the memory.
 
 The model is a character LSTM of one layer with random weights. First all must agree on its logits (parity); then all
 take turns, in short runs, and the table shows the median and the best run of each: on a machine that others use too,
 the best is nearer to what the program can do.
 
-torch eager is what people write: nn.LSTM, nn.Linear, softmax, torch.multinomial, a symbol at a time. torch matvec is
-the same by hand: four gates from one torch.mv, nothing else. The roofline is the time that one core needs to read
-the weights once, measured here with a loop that only reads.
+What torch does is in generation_peers.py. The roofline is the time that one core needs to read the weights once,
+measured here with a loop that only reads, from whichever cache they lie in.
 
     python benchmarks/generation.py
-    python benchmarks/generation.py --hidden 256 --model austen.safetensors     start and memory for a model of yours
+    python benchmarks/generation.py --hidden 256 --rounds 10
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -31,13 +27,18 @@ from rhapsode.engine import Ask, Engine, rows
 from rhapsode.modelfile import ModelFile
 from rhapsode.native_engine import NativeEngine
 from rhapsode.nn.spec import initial_parameters
+from rhapsode.reading import losses
 from rhapsode.text.tokenizers.char import CharTokenizer
 
 CHARACTERS = "".join(map(chr, range(32, 97)))
-BATCHES = {1: 400, 8: 100, 64: 24, 512: 6}
+BATCHES = {1: 400, 8: 100, 64: 50, 512: 50}
 """Texts side by side, and the symbols of each that a run writes."""
+PRECISIONS = ("int8", "bf16", "fp32")
 PARITY = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.2}
 """Largest difference of logits from those of the reference."""
+LEVELS = {"L1": 32 << 10, "L2": 1 << 20, "L3": 16 << 20, "DRAM": 1 << 30}
+"""Bytes to read for a measurement of each level of the memory (an L3 of more than these may hold the last, too)."""
+PROMPT = 1_000_000
 
 Contestant = Callable[[], int]
 """One run; the symbols that it wrote."""
@@ -45,39 +46,49 @@ Contestant = Callable[[], int]
 
 def main() -> None:
     options = _options()
-    file = _model(options.hidden)
-    _check_parity(file)
-    found: dict[str, list[float]] = {}
-    contestants = _native_runs(file) | _torch_runs(file)
+    file = random_file(options.hidden)
+    contestants = _native_runs(file)
+    if not options.no_torch:
+        import generation_peers as peers
+
+        contestants |= {f"{name}, 1 at once, 1 core": (1, run) for name, run in peers.runs(file).items()}
+    _check_parity(file, with_torch=not options.no_torch)
+    found: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(options.rounds):
         for name, (threads, run) in contestants.items():
             _native.use_threads(threads)
             began = time.perf_counter()
             symbols = run()
-            found.setdefault(name, []).append(symbols / (time.perf_counter() - began))
+            found[name].append(symbols / (time.perf_counter() - began))
     _show(file, found)
-    _show_start(options.model, file)
+    _show_memory()
+    for precision in PRECISIONS:
+        _show_reading(NativeEngine(file, precision))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hidden", type=int, default=512)
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--model", help="a model file for the measurement of start and memory")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--no-torch", action="store_true", help="without the peers")
     return parser.parse_args()
 
 
-def _model(hidden: int) -> ModelFile:
+def random_file(hidden: int) -> ModelFile:
+    """A model as it is before training."""
     tokenizer = CharTokenizer(CHARACTERS)
     config = ModelConfig(vocab_size=tokenizer.vocab_size, specials=tokenizer.specials, hidden=hidden)
     return ModelFile(config, tokenizer, initial_parameters(config))
 
 
-def _check_parity(file: ModelFile) -> None:
+def _check_parity(file: ModelFile, with_torch: bool) -> None:
     ids = np.random.default_rng(0).integers(0, len(CHARACTERS), (200, 2)).astype(np.int32)
     expected, _ = Engine(file).read(ids, Engine(file).initial_state(2))
-    others = {p: NativeEngine(file, p).read(ids, Engine(file).initial_state(2))[0] for p in ("fp32", "bf16", "int8")}
-    others["torch"] = _torch_logits(file, ids)
+    others = {p: NativeEngine(file, p).read(ids, Engine(file).initial_state(2))[0] for p in PRECISIONS}
+    if with_torch:
+        import generation_peers as peers
+
+        others["torch"] = peers.logits(file, ids)
     for name, logits in others.items():
         worst = float(np.abs(logits - expected).max())
         if worst > PARITY.get(name, 1e-4):
@@ -86,7 +97,7 @@ def _check_parity(file: ModelFile) -> None:
 
 def _native_runs(file: ModelFile) -> dict[str, tuple[int, Contestant]]:
     runs = {}
-    for precision in ("int8", "bf16", "fp32"):
+    for precision in PRECISIONS:
         for threads in (1, 2):
             for batch, symbols in BATCHES.items():
                 # An engine each: it learns whether sharing a sequence among its threads pays.
@@ -108,69 +119,14 @@ def _native_run(engine: NativeEngine, batch: int, symbols: int) -> Contestant:
     return run
 
 
-def _torch_logits(file: ModelFile, ids: np.ndarray) -> np.ndarray:
-    import torch
-
-    lstm, output, table = _torch_modules(file)
-    with torch.inference_mode():
-        return output(lstm(table(torch.tensor(ids).long()))[0]).numpy()
-
-
-def _torch_modules(file: ModelFile):
-    """nn.LSTM that reads one-hot rows (an identity as embedding), and nn.Linear."""
-    import torch
-
-    V, H, p = file.config.vocab_size, file.config.hidden, {k: torch.tensor(v) for k, v in file.parameters.items()}
-    lstm, output = torch.nn.LSTM(V, H, bias=False), torch.nn.Linear(H, V)
-    table = torch.nn.Embedding.from_pretrained(torch.eye(V))
-    with torch.no_grad():
-        lstm.weight_ih_l0.copy_(p["layers.0.table"].T)
-        lstm.weight_hh_l0.copy_(p["layers.0.weight_hh"])
-        output.weight.copy_(p["output.weight"])
-        output.bias.copy_(p["output.bias"])
-    return lstm, output, table
-
-
-def _torch_runs(file: ModelFile) -> dict[str, tuple[int, Contestant]]:
-    import torch
-
-    torch.set_num_threads(1)  # more only slow down products of this size
-    lstm, output, embedding = _torch_modules(file)
-    table, weight, head, bias = (
-        torch.tensor(file.parameters[name])
-        for name in ("layers.0.table", "layers.0.weight_hh", "output.weight", "output.bias")
-    )
-    H, symbols = file.config.hidden, 40
-
-    @torch.inference_mode()
-    def eager() -> int:
-        state, id = None, torch.zeros(1, 1, dtype=torch.long)
-        for _ in range(symbols):
-            x, state = lstm(embedding(id), state)
-            id = torch.multinomial(torch.softmax(output(x[0]) / 0.8, -1), 1)
-        return symbols
-
-    @torch.inference_mode()
-    def matvec() -> int:
-        h, c, id = torch.zeros(H), torch.zeros(H), 0
-        for _ in range(symbols):
-            i, f, g, o = torch.addmv(table[id], weight, h).chunk(4)
-            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-            h = torch.sigmoid(o) * torch.tanh(c)
-            id = int(torch.multinomial(torch.softmax(torch.addmv(bias, head, h) / 0.8, -1), 1))
-        return symbols
-
-    return {"torch eager, 1 at once, 1 core": (1, eager), "torch matvec, 1 at once, 1 core": (1, matvec)}
-
-
 def _show(file: ModelFile, found: dict[str, list[float]]) -> None:
-    eager = found["torch eager, 1 at once, 1 core"]
-    print(f"LSTM, H={file.config.hidden}, V={file.config.vocab_size}, instruction set {_native.isa()}")
-    print(f"{'characters/s':34}{'median':>12}{'best':>12}{'x torch eager (median, best)':>32}{'of roofline':>14}")
+    eager = found.get("torch eager, 1 at once, 1 core", [float("nan")])
+    print(f"LSTM, H={file.config.hidden}, V={file.config.vocab_size}, instruction set {_native.isa()}\n")
+    print("| characters/s | median | best | x torch eager (median) | of the roofline (best) |\n|---|---|---|---|---|")
     for name, speeds in found.items():
         median, best = statistics.median(speeds), max(speeds)
-        ratios = f"{median / statistics.median(eager):.1f}, {best / max(eager):.1f}"
-        print(f"{name:34}{median:12,.0f}{best:12,.0f}{ratios:>32}{_of_roofline(file, name, best):>14}")
+        ratio = median / statistics.median(eager)
+        print(f"| {name} | {median:,.0f} | {best:,.0f} | {ratio:.1f} | {_of_roofline(file, name, best)} |")
 
 
 def _of_roofline(file: ModelFile, name: str, speed: float) -> str:
@@ -178,45 +134,29 @@ def _of_roofline(file: ModelFile, name: str, speed: float) -> str:
     precision, batch, cores = name.split(", ")
     if precision not in PARITY or batch != "1 at once" or cores != "1 core":
         return ""
-    needed = _native.seconds_to_read(NativeEngine(file, precision).step_bytes, 300)
-    return f"{needed * speed:.0%}"
+    size = NativeEngine(file, precision).step_bytes
+    return f"{_native.seconds_to_read(size, 300) * speed:.0%} of {size / 1e6:.2f} MB a symbol"
 
 
-def _show_start(model: str | None, file: ModelFile) -> None:
-    """Seconds from start to exit of ``rhapsode generate``, and its memory."""
-    with tempfile.TemporaryDirectory() as folder:
-        if model is None:
-            model = str(Path(folder) / "model.safetensors")
-            file.save(model)
-        command = [sys.executable, "-m", "rhapsode", "generate", model, "--length", "200", "--seed", "1"]
-        seconds = []
-        for _ in range(7):
-            began = time.perf_counter()
-            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-            seconds.append(time.perf_counter() - began)
-        first = _seconds_to_first_character(command)
-        memory = _peak_memory(command[3:])
-    print(f"rhapsode generate --length 200: {statistics.median(seconds):.3f} s (best {min(seconds):.3f}) from start")
-    print(f"to exit, {first:.3f} s to the first character, at most {memory:.0f} MB resident")
+def _show_memory() -> None:
+    print("\n| one core reads | GB/s |\n|---|---|")
+    for level, size in LEVELS.items():
+        speed = size / _native.seconds_to_read(size, 3 if size > 1 << 24 else 300)
+        print(f"| {size >> 10:,} kB again and again ({level}) | {speed / 1e9:.0f} |")
+    print()
 
 
-def _peak_memory(words: list[str]) -> float:
-    """MB that the command line with these words has in memory at most (Linux)."""
-    code = "import re, sys\nfrom rhapsode.cli.main import main\nmain(sys.argv[1:])\n"
-    code += "print(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1], file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
-    return int(done.stderr.split()[-1]) / 1024
-
-
-def _seconds_to_first_character(command: list[str]) -> float:
-    """The best of several."""
-    best = float("inf")
-    for _ in range(5):
+def _show_reading(engine: NativeEngine) -> None:
+    """Seconds to read a long prompt, with the surprisal of each character, on all cores."""
+    _native.use_threads(2)
+    ids = np.random.default_rng(0).integers(0, len(CHARACTERS), PROMPT).astype(np.int32)
+    seconds = []
+    for _ in range(3 if engine.precision == "fp32" else 5):
         began = time.perf_counter()
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-            process.stdout.read(1)
-            best = min(best, time.perf_counter() - began)
-    return best
+        losses(engine, ids, engine.initial_state(1))
+        seconds.append(time.perf_counter() - began)
+    median = statistics.median(seconds)
+    print(f"{engine.precision}: {PROMPT:,} characters are read in {median:.2f} s, {PROMPT / median:,.0f}/s, two cores")
 
 
 if __name__ == "__main__":

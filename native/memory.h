@@ -1,4 +1,4 @@
-// Memory for numbers: 64-byte aligned, zeroed, on huge pages where it is large, freed with its owner.
+// Memory for numbers: 64-byte aligned, zeroed, on huge pages where it is large, freed with its owner; and views of memory.
 #pragma once
 
 #include <cstddef>
@@ -85,6 +85,24 @@ class Buffer {
   }
 
   T* data_ = nullptr;
+  int64_t size_ = 0;
+};
+
+// Numbers that do not change: a buffer's, or those of memory that somebody else holds, a mapped file for instance.
+template <class T>
+class Array {
+ public:
+  Array() = default;
+  Array(Buffer<T>&& own) : own_(std::move(own)), data_(own_.data()), size_(own_.size()) {}
+  Array(const T* data, int64_t size) : data_(data), size_(size) {}
+
+  int64_t size() const { return size_; }
+  const T* data() const { return data_; }
+  const T& operator[](int64_t i) const { return data_[i]; }
+
+ private:
+  Buffer<T> own_;
+  const T* data_ = nullptr;
   int64_t size_ = 0;
 };
 

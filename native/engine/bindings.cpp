@@ -6,6 +6,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 
 #include "engine/engine.h"
@@ -20,6 +21,7 @@ using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using Ids = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Recent = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Allowed = nb::ndarray<const bool, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using States = std::vector<Floats>;
 
 void require(bool condition, const std::string& what) {
@@ -76,10 +78,30 @@ const float* find(const nb::dict& parameters, const std::string& name, const std
   return array.data();
 }
 
-std::unique_ptr<Model> make_model(nb::handle config, const nb::dict& parameters, const std::string& precision) {
-  return std::make_unique<Model>(config_of(config, precision), [&](const std::string& name, std::vector<int64_t> shape) {
-    return find(parameters, name, shape);
+std::unique_ptr<Model> make_model(nb::handle config, const nb::dict& parameters, const std::string& precision,
+                                  const nb::dict& packed) {
+  auto find_parameter = [&](const std::string& name, std::vector<int64_t> shape) { return find(parameters, name, shape); };
+  auto find_packed = [&](const std::string& name, int64_t bytes) -> const void* {
+    if (!packed.contains(name.c_str())) return nullptr;
+    Bytes array = nb::cast<Bytes>(packed[name.c_str()]);
+    return static_cast<int64_t>(array.size()) == bytes ? array.data() : nullptr;
+  };
+  auto model = std::make_unique<Model>(config_of(config, precision), find_parameter, find_packed);
+  model->lender = std::shared_ptr<const nb::dict>(new nb::dict(packed), [](const nb::dict* lent) {
+    nb::gil_scoped_acquire lock;
+    delete lent;
   });
+  return model;
+}
+
+nb::dict packed_arrays(const Model& m) {
+  nb::dict found;
+  for (const Packed& array : m.packed) {
+    auto copy = new_array<uint8_t>({static_cast<size_t>(array.bytes)});
+    std::memcpy(copy.data(), array.data, static_cast<size_t>(array.bytes));
+    found[array.name.c_str()] = copy;
+  }
+  return found;
 }
 
 // States as they come in, and new ones that go out.
@@ -189,7 +211,8 @@ void bind_engine(nb::module_& m) {
         "seconds that one thread needs to read so many bytes once, the best of `repeats`");
 
   nb::class_<Model>(m, "EngineModel", "a model that predicts: weights packed in a precision, shared by threads")
-      .def(nb::new_(&make_model), "config"_a, "parameters"_a, "precision"_a)
+      .def(nb::new_(&make_model), "config"_a, "parameters"_a, "precision"_a, "packed"_a)
+      .def("packed", &packed_arrays, "its large arrays by name, bytes, which a model of the same weights can borrow")
       .def_prop_ro("step_bytes", &Model::step_bytes, "bytes of weights that a symbol of one sequence reads")
       .def("read", &read_ids, "ids"_a, "state"_a, "logits [T, B, V] and the state after ids [T, B]")
       .def("skim", &skim_ids, "ids"_a, "state"_a, "the state after ids [T, B]")

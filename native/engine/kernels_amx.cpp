@@ -44,9 +44,15 @@ struct alignas(64) TileConfig {
 // GCC 12's _tile_loadconfig tells the compiler of 8 of the 64 bytes.
 RHAPSODE_INLINE void load_config(const TileConfig& config) { __asm__ volatile("ldtilecfg %0" : : "m"(config)); }
 
-// Tile C += tile A (inputs) times tile B (weights).
+// Tile c += tile a (inputs) times tile b (weights). (The intrinsics take literal numbers only.)
+#define RHAPSODE_MULTIPLY(c, a, b)              \
+  do {                                          \
+    if (Type::BF16) _tile_dpbf16ps(c, a, b);    \
+    else _tile_dpbusd(c, a, b);                 \
+  } while (0)
+
 struct Int8Tiles {
-  template <int C, int A, int B> static RHAPSODE_INLINE void multiply() { _tile_dpbusd(C, A, B); }
+  static constexpr bool BF16 = false;
   // Outputs from `output` on of one row, from what a tile holds of it.
   static RHAPSODE_INLINE F result(const PackedMatrix& m, int64_t output, const void* sums, Operand x, int64_t row) {
     const __m512i s = _mm512_sub_epi32(_mm512_load_si512(sums), _mm512_loadu_si512(m.sums.data() + output));
@@ -55,7 +61,7 @@ struct Int8Tiles {
 };
 
 struct Bf16Tiles {
-  template <int C, int A, int B> static RHAPSODE_INLINE void multiply() { _tile_dpbf16ps(C, A, B); }
+  static constexpr bool BF16 = true;
   static RHAPSODE_INLINE F result(const PackedMatrix&, int64_t, const void* sums, Operand, int64_t) {
     return load(static_cast<const float*>(sums));
   }
@@ -77,10 +83,10 @@ RHAPSODE_INLINE void tiles(const PackedMatrix& m, int64_t group, int64_t line, O
     if (ROW_TILES > 1) _tile_loadd(5, in + TILE_ROWS * x.stride, x.stride);
     _tile_stream_loadd(6, w, stride);
     if (LINES > 1) _tile_stream_loadd(7, w + STEP_BYTES, stride);
-    Type::template multiply<0, 4, 6>();
-    if (LINES > 1) Type::template multiply<1, 4, 7>();
-    if (ROW_TILES > 1) Type::template multiply<2, 5, 6>();
-    if (ROW_TILES > 1 && LINES > 1) Type::template multiply<3, 5, 7>();
+    RHAPSODE_MULTIPLY(0, 4, 6);
+    if (LINES > 1) RHAPSODE_MULTIPLY(1, 4, 7);
+    if (ROW_TILES > 1) RHAPSODE_MULTIPLY(2, 5, 6);
+    if (ROW_TILES > 1 && LINES > 1) RHAPSODE_MULTIPLY(3, 5, 7);
   }
   _tile_stored(0, sums, 64);
   if (LINES > 1) _tile_stored(1, sums + 256, 64);

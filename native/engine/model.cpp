@@ -8,28 +8,32 @@ namespace {
 
 int64_t gates_of(CellIndex cell) { return cell == LSTM ? 4 : cell == GRU ? 3 : 1; }
 
-// `rows` rows of `columns` floats, each padded with zeros to `width`.
+// `rows` rows of `columns` floats into zeros, each padded to `width`.
+void pad(const float* plain, int64_t rows, int64_t columns, int64_t width, float* to) {
+  for (int64_t r = 0; r < rows; r++) std::memcpy(to + r * width, plain + r * columns, static_cast<size_t>(columns) * 4);
+}
+
 Buffer<float> padded(const float* plain, int64_t rows, int64_t columns, int64_t width) {
   Buffer<float> to(rows * width);
-  for (int64_t r = 0; r < rows; r++) std::memcpy(&to[r * width], plain + r * columns, static_cast<size_t>(columns) * 4);
+  pad(plain, rows, columns, width, to.data());
   return to;
 }
 
 }  // namespace
 
-Model::Model(const Config& c, const FindParameter& find)
+Model::Model(const Config& c, const FindParameter& find, const FindPacked& find_packed)
     : config(c), kernels(current_kernels()), gates(gates_of(c.cell)), unit_lines((c.hidden + LINE - 1) / LINE),
       gate_width(unit_lines * gates * LINE), width(unit_lines * LINE),
       vector_width(std::max(width, round_up(c.embedding_size, LINE))), logit_width(round_up(c.vocabulary, LINE)) {
-  if (c.input == InputKind::embedding)
-    embedding = padded(find("embedding.weight", {c.vocabulary, c.embedding_size}), c.vocabulary, c.embedding_size,
-                       round_up(c.embedding_size, LINE));
-  for (int64_t l = 0; l < c.layers; l++) layers.push_back(make_layer(l, find));
+  if (c.input == InputKind::embedding) {
+    const int64_t size = round_up(c.embedding_size, LINE);
+    embedding = table("embedding.weight", c.vocabulary * size, find_packed, [&](float* to) {
+      pad(find("embedding.weight", {c.vocabulary, c.embedding_size}), c.vocabulary, c.embedding_size, size, to);
+    });
+  }
+  for (int64_t l = 0; l < c.layers; l++) layers.push_back(make_layer(l, find, find_packed));
   if (c.norm != NormKind::none) norm = make_norm("norm.", c.hidden, find);
-  const float* weight = find(c.tied ? "embedding.weight" : "output.weight", {c.vocabulary, c.hidden});
-  std::vector<const float*> rows(static_cast<size_t>(logit_width));
-  for (int64_t v = 0; v < c.vocabulary; v++) rows[static_cast<size_t>(v)] = weight + v * c.hidden;
-  output = pack(c.type, rows, c.hidden);
+  output = matrix(c.tied ? "embedding.weight" : "output.weight", c.vocabulary, c.hidden, find, find_packed);
   output_bias = padded(find("output.bias", {c.vocabulary}), 1, c.vocabulary, logit_width);
 }
 
@@ -39,25 +43,26 @@ int64_t Model::step_bytes() const {
   return bytes;
 }
 
-Layer Model::make_layer(int64_t number, const FindParameter& find) const {
+Layer Model::make_layer(int64_t number, const FindParameter& find, const FindPacked& find_packed) {
   const std::string name = "layers." + std::to_string(number) + ".";
   const int64_t GH = gates * config.hidden;
   Layer layer;
   if (number == 0 && config.input == InputKind::one_hot) {
-    const float* table = find(name + "table", {config.vocabulary, GH});
-    layer.table.reserve(config.vocabulary * gate_width);
-    for (int64_t v = 0; v < config.vocabulary; v++) spread_gates(table + v * GH, &layer.table[v * gate_width]);
+    layer.table = table(name + "table", config.vocabulary * gate_width, find_packed, [&](float* to) {
+      const float* rows = find(name + "table", {config.vocabulary, GH});
+      for (int64_t v = 0; v < config.vocabulary; v++) spread_gates(rows + v * GH, to + v * gate_width);
+    });
   } else {
     bool vector = number > 0 || config.input == InputKind::embedding;
     layer.width = number > 0 ? config.hidden : vector ? config.embedding_size : 1;
     layer.normalised = vector && config.norm != NormKind::none;
     layer.residual = vector && config.residual && layer.width == config.hidden;
     if (layer.normalised) layer.norm = make_norm(name + "norm.", layer.width, find);
-    layer.input = pack_gates(find(name + "weight_ih", {GH, layer.width}), layer.width);
+    layer.input = matrix(name + "weight_ih", GH, layer.width, find, find_packed);
     layer.bias.reserve(gate_width);
     spread_gates(find(name + "bias", {GH}), layer.bias.data());
   }
-  layer.recurrent = pack_gates(find(name + "weight_hh", {GH, config.hidden}), config.hidden);
+  layer.recurrent = matrix(name + "weight_hh", GH, config.hidden, find, find_packed);
   if (config.cell == GRU) {
     std::vector<float> base(static_cast<size_t>(GH));
     std::memcpy(&base[static_cast<size_t>(2 * config.hidden)], find(name + "bias_hn", {config.hidden}),
@@ -81,12 +86,43 @@ void Model::spread_gates(const float* plain, float* row) const {
     for (int64_t g = 0; g < gates; g++) row[(u / LINE * gates + g) * LINE + u % LINE] = plain[g * config.hidden + u];
 }
 
-PackedMatrix Model::pack_gates(const float* weight, int64_t inputs) const {
-  std::vector<const float*> rows(static_cast<size_t>(gate_width));
-  for (int64_t u = 0; u < config.hidden; u++)
-    for (int64_t g = 0; g < gates; g++)
-      rows[static_cast<size_t>((u / LINE * gates + g) * LINE + u % LINE)] = weight + (g * config.hidden + u) * inputs;
-  return pack(config.type, rows, inputs);
+Array<float> Model::table(const std::string& name, int64_t size, const FindPacked& find_packed,
+                          const std::function<void(float*)>& fill) {
+  Array<float> found(static_cast<const float*>(find_packed(name, size * 4)), size);
+  if (!found.data()) {
+    Buffer<float> own(size);
+    fill(own.data());
+    found = std::move(own);
+  }
+  packed.push_back({name, found.data(), size * 4});
+  return found;
+}
+
+PackedMatrix Model::matrix(const std::string& name, int64_t outputs, int64_t inputs, const FindParameter& find,
+                           const FindPacked& find_packed) {
+  const bool of_gates = name.rfind("layers.", 0) == 0;
+  const int64_t lines = of_gates ? gate_width / LINE : logit_width / LINE;
+  const std::string data = name + ".packed", scale = name + ".scale", sums = name + ".sums";
+  PackedMatrix m = without_arrays(config.type, lines, inputs);
+  const int64_t integers = config.type == WeightType::int8 ? lines * LINE : 0;
+  m.data = Array<uint8_t>(static_cast<const uint8_t*>(find_packed(data, m.bytes())), m.bytes());
+  if (integers) {
+    m.scale = Array<float>(static_cast<const float*>(find_packed(scale, integers * 4)), integers);
+    m.sums = Array<int32_t>(static_cast<const int32_t*>(find_packed(sums, integers * 4)), integers);
+  }
+  if (!m.data.data() || (integers && !(m.scale.data() && m.sums.data()))) {
+    const float* weight = find(name, {outputs, inputs});
+    std::vector<const float*> rows(static_cast<size_t>(lines * LINE));
+    for (int64_t i = 0; i < outputs; i++) {
+      const int64_t g = i / config.hidden, u = i % config.hidden;
+      const int64_t place = of_gates ? (u / LINE * gates + g) * LINE + u % LINE : i;
+      rows[static_cast<size_t>(place)] = weight + i * inputs;
+    }
+    m = pack(config.type, rows, inputs);
+  }
+  packed.push_back({data, m.data.data(), m.bytes()});
+  if (integers) packed.push_back({scale, m.scale.data(), integers * 4}), packed.push_back({sums, m.sums.data(), integers * 4});
+  return m;
 }
 
 }  // namespace rhapsode::engine

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,7 @@ struct Layer {
   int64_t width = 0;          // of the vector it reads; 0: it reads its table
   bool normalised = false, residual = false;
   NormWeights norm;
-  Buffer<float> table;          // [V] rows of gates
+  Array<float> table;           // [V] rows of gates
   PackedMatrix input;
   Buffer<float> bias;           // gates
   PackedMatrix recurrent;
@@ -44,10 +45,19 @@ struct Layer {
 // Finds a parameter of rhapsode.nn.spec by name; checks its shape; plain row-major floats.
 using FindParameter = std::function<const float*(const std::string& name, std::vector<int64_t> shape)>;
 
+// A large array as the engine reads it, which another model of the same weights can borrow.
+struct Packed {
+  std::string name;
+  const void* data;
+  int64_t bytes;
+};
+// Finds such an array by name, if there is one of so many bytes; else null.
+using FindPacked = std::function<const void*(const std::string& name, int64_t bytes)>;
+
 class Model {
  public:
-  // Throws what `find` throws, and std::bad_alloc.
-  Model(const Config& config, const FindParameter& find);
+  // What `find_packed` finds is not packed again, nor copied. Throws what `find` throws, and std::bad_alloc.
+  Model(const Config& config, const FindParameter& find, const FindPacked& find_packed = nothing_packed);
 
   const Config config;
   const Kernels& kernels;
@@ -62,8 +72,10 @@ class Model {
   // Bytes of weights that each symbol of a single sequence reads.
   int64_t step_bytes() const;
 
+  std::vector<Packed> packed; // matrices and tables
+  std::shared_ptr<const void> lender;  // of what is borrowed
   std::vector<Layer> layers;
-  Buffer<float> embedding;    // [V] rows of vectors
+  Array<float> embedding;     // [V] rows of vectors
   NormWeights norm;
   PackedMatrix output;
   Buffer<float> output_bias;
@@ -71,9 +83,15 @@ class Model {
   mutable Pace pace;  // of calls with one sequence
 
  private:
-  Layer make_layer(int64_t number, const FindParameter& find) const;
+  static const void* nothing_packed(const std::string&, int64_t) { return nullptr; }
+  Layer make_layer(int64_t number, const FindParameter& find, const FindPacked& find_packed);
   NormWeights make_norm(const std::string& prefix, int64_t width, const FindParameter& find) const;
-  PackedMatrix pack_gates(const float* weight, int64_t inputs) const;
+  // What is found packed, or `fill`ed in.
+  Array<float> table(const std::string& name, int64_t size, const FindPacked& find_packed,
+                     const std::function<void(float*)>& fill);
+  // Likewise, from the parameter's rows: those of gates, or plain ones.
+  PackedMatrix matrix(const std::string& name, int64_t outputs, int64_t inputs, const FindParameter& find,
+                      const FindPacked& find_packed);
   void spread_gates(const float* plain, float* row) const;
 };
 

@@ -44,26 +44,33 @@ void quantise(const float* row, int64_t inputs, const Lane& lane, float* scale, 
 
 }  // namespace
 
-PackedMatrix pack(WeightType type, const std::vector<const float*>& rows, int64_t inputs) {
+PackedMatrix without_arrays(WeightType type, int64_t lines, int64_t inputs) {
   PackedMatrix m;
-  m.type = type, m.inputs = inputs;
-  m.lines = static_cast<int64_t>(rows.size()) / LINE;
+  m.type = type, m.inputs = inputs, m.lines = lines;
   // bf16 and int8 are padded to whole tiles.
   m.steps = type == WeightType::fp32 ? inputs : round_up(inputs, 16 * inputs_per_step(type)) / inputs_per_step(type);
-  m.data.reserve(m.bytes());
-  if (type == WeightType::int8) m.scale.reserve(m.lines * LINE), m.sums.reserve(m.lines * LINE);
+  return m;
+}
+
+PackedMatrix pack(WeightType type, const std::vector<const float*>& rows, int64_t inputs) {
+  PackedMatrix m = without_arrays(type, static_cast<int64_t>(rows.size()) / LINE, inputs);
+  const int64_t integers = type == WeightType::int8 ? m.lines * LINE : 0;
+  Buffer<uint8_t> data(m.bytes());
+  Buffer<float> scale(integers);
+  Buffer<int32_t> sums(integers);
   for (int64_t i = 0; i < m.lines * LINE; i++) {
     const float* row = rows[static_cast<size_t>(i)];
     if (!row) continue;
     int64_t line = i / LINE, g = line / GROUP;
-    Lane lane{m.data.data() + g * GROUP * m.steps * STEP_BYTES + line % GROUP * STEP_BYTES + i % LINE * 4,
+    Lane lane{data.data() + g * GROUP * m.steps * STEP_BYTES + line % GROUP * STEP_BYTES + i % LINE * 4,
               m.lines_in(g) * STEP_BYTES};
-    if (type == WeightType::int8) quantise(row, inputs, lane, &m.scale[i], &m.sums[i]);
+    if (type == WeightType::int8) quantise(row, inputs, lane, &scale[i], &sums[i]);
     for (int64_t k = 0; k < inputs; k++) {
       if (type == WeightType::fp32) lane.put(k, row[k]);
       if (type == WeightType::bf16) lane.put(k, bf16_of(row[k]));
     }
   }
+  m.data = std::move(data), m.scale = std::move(scale), m.sums = std::move(sums);
   return m;
 }
 

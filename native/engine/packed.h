@@ -28,9 +28,9 @@ struct PackedMatrix {
   int64_t inputs = 0;
   int64_t lines = 0;
   int64_t steps = 0;
-  Buffer<uint8_t> data;
-  Buffer<float> scale;    // int8: [lines * 16], what a weight's integer is multiplied with
-  Buffer<int32_t> sums;   // int8: [lines * 16], 128 times the sum of an output's integers: some kernels add 128 to inputs
+  Array<uint8_t> data;
+  Array<float> scale;     // int8: [lines * 16], what a weight's integer is multiplied with
+  Array<int32_t> sums;    // int8: [lines * 16], 128 times the sum of an output's integers: some kernels add 128 to inputs
 
   RHAPSODE_INLINE int64_t groups() const { return (lines + GROUP - 1) / GROUP; }
   RHAPSODE_INLINE int64_t lines_in(int64_t group) const {
@@ -40,6 +40,9 @@ struct PackedMatrix {
   RHAPSODE_INLINE const uint8_t* group(int64_t g) const { return data.data() + g * GROUP * steps * STEP_BYTES; }
   int64_t bytes() const { return lines * steps * STEP_BYTES; }
 };
+
+// A matrix of so many lines of outputs, without its arrays.
+PackedMatrix without_arrays(WeightType type, int64_t lines, int64_t inputs);
 
 // rows[i]: the `inputs` weights of output i, or null for a padding output; as many as a multiple of 16.
 PackedMatrix pack(WeightType type, const std::vector<const float*>& rows, int64_t inputs);

@@ -122,7 +122,8 @@ def open_engine(model: ModelFile, precision: Precision | Literal["auto"] = "auto
             if name == "native":
                 raise MissingDependency(f"RHAPSODE_ENGINE: the native core was not built: {error}") from None
         else:
-            return NativeEngine(model, model.precision if precision == "auto" else precision)
+            own = model.packed.precision if model.packed else model.precision
+            return NativeEngine(model, own if precision == "auto" else precision)
     if precision not in ("auto", "fp32"):
         raise ConfigError("precision", precision, "auto, fp32 (the native core, which has the others, is not in use)")
     return Engine(model)

@@ -8,10 +8,15 @@ Format 1. A safetensors file (https://github.com/huggingface/safetensors) whose 
     tokenizer   the tokenizer, as its `to_json` gives it
     training    how it was trained: configuration, text, steps, seconds, losses (free form, for people)
     precision   fp32, or int8; a file without this entry is fp32
+    packed      if there: a precision, and the place [first byte, bytes] of each array in the tensor packed, by name
 
 With precision int8, each matrix NAME [N, K] (in DECAYED of `rhapsode.nn.spec`; vectors stay as they are) is two
 tensors: NAME, int8, and NAME.scale [N], float32. Row i stands for the numbers NAME[i] * NAME.scale[i]; its largest
 integer is 127 or -127, so that such a matrix is stored as itself again.
+
+A file with `packed` (see `rhapsode.native_engine.NativeEngine.packed`) has the large arrays of the native engine in
+that precision too, in one tensor of bytes, each at a multiple of 64 bytes of the file. It is mapped instead of read:
+what an engine does not look at takes no memory, and processes share what they look at. It has precision fp32.
 
 Reading checks, in this order: that the file is one of safetensors, that it is rhapsode's, that its format is known,
 that its configuration and tokenizer are whole and agree, and that every tensor has the name, shape and type that the
@@ -22,16 +27,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import typing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from rhapsode.config import ModelConfig
 from rhapsode.errors import ConfigError, ModelFileError, TokenizerError
 from rhapsode.nn.spec import DECAYED, Parameter, Parameters, parameter_spec
-from rhapsode.tensorfile import TensorFile, write
+from rhapsode.tensorfile import ALIGNED, TensorFile, write
 from rhapsode.text.tokenizer import Tokenizer, tokenizer_from_json
 
 FORMAT, ENTRY = 1, "rhapsode"
@@ -39,6 +45,14 @@ BEST, LAST = "best.safetensors", "last.safetensors"
 """Names of the model files in a run folder."""
 
 Precision = Literal["fp32", "bf16", "int8"]
+
+
+class Packed(NamedTuple):
+    """Weights as the native engine reads them in some precision."""
+
+    precision: Precision
+    arrays: dict[str, np.ndarray]
+    """bytes, uint8 [N], by the engine's names"""
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,8 @@ class ModelFile:
     training: dict[str, Any] = field(default_factory=dict)
     precision: Precision = "fp32"
     """in which matrices are stored, fp32 or int8, and what engines run them in. Parameters are always float32."""
+    packed: Packed | None = None
+    """of these parameters; engines then run in its precision"""
 
     def save(self, path: str | Path) -> None:
         """Write the file, whole or not at all.
@@ -63,9 +79,14 @@ class ModelFile:
             "config": self.config.to_json(),
             "tokenizer": self.tokenizer.to_json(),
             "training": self.training,
-            "precision": self.precision,
+            "precision": "fp32" if self.packed else self.precision,
         }
-        write(path, ENTRY, head, self._tensors())
+        tensors = self.parameters if self.packed else self._tensors()
+        if self.packed:
+            places, data = _joined(self.packed.arrays)
+            head["packed"] = {"precision": self.packed.precision, "arrays": places}
+            tensors = tensors | {"packed": data}
+        write(path, ENTRY, head, tensors)
 
     def _tensors(self) -> Parameters:
         """The parameters as they are stored."""
@@ -102,12 +123,13 @@ class ModelFile:
         training, precision = head.get("training"), head.get("precision", "fp32")
         if precision not in ("fp32", "int8"):
             raise ModelFileError(f"{path}: precision {precision!r} is not known; this version reads fp32 and int8")
+        packed = _packed(file) if "packed" in head else None
         parameters = _parameters(file, config, precision)
-        return cls(config, tokenizer, parameters, training if isinstance(training, dict) else {}, precision)
+        return cls(config, tokenizer, parameters, training if isinstance(training, dict) else {}, precision, packed)
 
     def with_precision(self, precision: Precision) -> ModelFile:
         """The model as it would come back from a file of this precision, fp32 or int8."""
-        other = ModelFile(self.config, self.tokenizer, self.parameters, self.training, precision)
+        other = replace(self, precision=precision, packed=None)
         return replace(other, parameters=_restored(other._tensors(), parameter_spec(self.config)))
 
     def digest(self) -> str:
@@ -148,9 +170,35 @@ def _parameters(file: TensorFile, config: ModelConfig, precision: Precision) -> 
     expected = {p.name: (p.shape, "F32") for p in spec}
     expected |= {p.name: (p.shape, "I8") for p in integers}
     expected |= {f"{p.name}.scale": (p.shape[:1], "F32") for p in integers}
-    for name in file.names - expected.keys():
+    for name in file.names - expected.keys() - ({"packed"} if "packed" in file.head else set()):
         raise ModelFileError(f"{file.path}: tensor {name} is none of this configuration's")
     return _restored({name: file.tensor(name, *kind) for name, kind in expected.items()}, spec)
+
+
+def _joined(arrays: dict[str, np.ndarray]) -> tuple[dict[str, list[int]], np.ndarray]:
+    """Arrays of bytes in one, each at a multiple of ALIGNED, and where they are."""
+    places, end = {}, 0
+    for name, array in arrays.items():
+        places[name] = [end, array.nbytes]
+        end += -(-array.nbytes // ALIGNED) * ALIGNED
+    data = np.zeros(end, np.uint8)
+    for name, (first, size) in places.items():
+        data[first : first + size] = arrays[name]
+    return places, data
+
+
+def _packed(file: TensorFile) -> Packed:
+    """The packed arrays of a file, which is mapped from now on."""
+    head = file.head["packed"]
+    try:
+        precision, places = head["precision"], {str(name): (int(a), int(n)) for name, (a, n) in head["arrays"].items()}
+        if precision not in typing.get_args(Precision) or any(a < 0 or n < 0 for a, n in places.values()):
+            raise ValueError(head)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ModelFileError(f"{file.path}: its description of packed weights is damaged") from None
+    file.map()
+    data = file.tensor("packed", (None,), "U8")
+    return Packed(precision, {name: data[first : first + size] for name, (first, size) in places.items()})
 
 
 def _restored(tensors: Parameters, spec: list[Parameter]) -> Parameters:

@@ -8,12 +8,13 @@ Calls let go of the interpreter lock, and many threads may call at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 import rhapsode._native as _native
 from rhapsode.engine import Answer, Ask, Engine
-from rhapsode.modelfile import ModelFile, Precision
+from rhapsode.modelfile import ModelFile, Packed, Precision
 from rhapsode.nn.cells import CELLS
 from rhapsode.nn.spec import State
 
@@ -27,7 +28,13 @@ class NativeEngine(Engine):
         super().__init__(model)
         self.precision = precision
         parameters = {name: np.ascontiguousarray(value, np.float32) for name, value in model.parameters.items()}
-        self._model = _native.EngineModel(model.config, parameters, precision)
+        packed = model.packed.arrays if model.packed and model.packed.precision == precision else {}
+        self._model = _native.EngineModel(model.config, parameters, precision, packed)
+
+    def packed(self) -> ModelFile:
+        """The model with its large arrays as this engine reads them: a file of it is mapped, not read, and processes
+        that run it in this precision share them."""
+        return replace(self.model, packed=Packed(self.precision, self._model.packed()))
 
     @property
     def step_bytes(self) -> int:

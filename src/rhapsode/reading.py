@@ -1,12 +1,12 @@
 """Reading one long text at the speed of many: its segments side by side, from states that are checked.
 
 A recurrence goes symbol by symbol, and every symbol of a lone text reads all weights: no machine makes that fast. But
-the states of two readers of the same last few hundred symbols differ by rounding only, if the model is like
-most. So a text of `LONG` symbols or more is cut into segments, which are read as a batch. Each but the first begins
-with what the model knows after the `WARM_UP` symbols before it, from the initial state. Then the guess is checked: where
-the state that the segment before has ended in differs by more than `TOLERANCE` from the one that a segment began with,
-that segment is read again, from the former. A model that remembers for longer costs time and never truth: the worst
-case is reading in sequence. (The idea of parareal, Lions, Maday & Turinici 2001, with a warm-up as its coarse solver.)
+what two readers know who have read the same last few hundred symbols differs by rounding only, if the model is like
+most. So a text of more than `LONG` symbols is cut into segments, which are read as a batch. Each but the first begins
+with the state that the `WARM_UP` symbols before it lead to from the initial state. Then that is checked: where it
+differs by more than rounding (`TOLERANCE`) from the state in which the segment before has ended, the segment is read
+again, from the latter. A model that remembers for longer is read in sequence so far as it must be. (Parareal, by Lions,
+Maday & Turinici 2001, with the warm-up for its coarse solver.)
 
 How a text is cut depends on its length alone, so what is found does not depend on batches or threads.
 """
@@ -23,7 +23,7 @@ from rhapsode.nn.spec import State
 SEGMENT, SEGMENTS, WARM_UP = 2048, 256, 512
 """The shortest segment; how many there are at most; the symbols before it that a segment's first state is made of."""
 LONG = 8 * SEGMENT
-"""Texts from this length on are cut."""
+"""Longer texts are cut."""
 PIECE, LOGITS = 512, 2**23
 """An engine reads at most so many symbols of a sequence in one call, and at most so many logits' worth of all."""
 TOLERANCE = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.1}

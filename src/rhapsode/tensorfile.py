@@ -6,6 +6,8 @@ The head is one metadata entry. Models, sessions and checkpoints are such files;
 from __future__ import annotations
 
 import json
+import math
+import mmap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,8 @@ class TensorFile:
             raise error(f"{path}: a safetensors file, but not {what} of rhapsode")
         self.head: dict[str, Any] = head
         self.names = frozenset(self._file.keys())
+        self._mapped: mmap.mmap | None = None
+        self._offsets: dict[str, int] = {}
 
     def under(self, prefix: str) -> dict[str, np.ndarray]:
         """All tensors whose names begin with `prefix`, by the rest of the name."""
@@ -56,11 +60,30 @@ class TensorFile:
         if not fits or kind != dtype:
             expected = tuple("any" if n is None else n for n in shape)
             raise self._error(f"{self.path}: tensor {name} is {kind} {found}, expected {dtype} {expected}")
-        return self._file.get_tensor(name)
+        return self._file.get_tensor(name) if self._mapped is None else self._view(name, found, kind)
+
+    def map(self) -> None:
+        """From now on `tensor` gives views of the file, which no process can write into and all processes share.
+
+        They are lost if somebody writes into the file (programs that replace it as a whole do not).
+        """
+        with open(self.path, "rb") as file:
+            self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        size = int.from_bytes(self._mapped[:8], "little")
+        header = json.loads(self._mapped[8 : 8 + size])
+        self._offsets = {n: 8 + size + t["data_offsets"][0] for n, t in header.items() if n != "__metadata__"}
+
+    def _view(self, name: str, shape: tuple[int, ...], kind: str) -> np.ndarray:
+        size, dtype = math.prod(shape), np.dtype(_TYPES[kind])
+        assert self._mapped is not None
+        return np.frombuffer(self._mapped, dtype, size, self._offsets[name]).reshape(shape)
+
+
+_TYPES = {"F32": "<f4", "I32": "<i4", "I8": "i1", "U8": "u1"}
 
 
 def write(path: str | Path, entry: str, head: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
-    """Write the file, whole or not at all.
+    """Write the file, whole or not at all. A tensor of bytes comes last, at a multiple of `ALIGNED`.
 
     Raises:
         OutputError: it cannot be written.
@@ -69,5 +92,13 @@ def write(path: str | Path, entry: str, head: dict[str, Any], tensors: Mapping[s
 
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     data = save(contiguous, metadata={entry: json.dumps(head, ensure_ascii=False)})
+    size = int.from_bytes(data[:8], "little")
+    last = sum(tensor.nbytes for tensor in contiguous.values() if tensor.dtype == np.uint8)
+    blanks = -(len(data) - last) % ALIGNED if last else 0  # the format lets the header end in blanks
     with atomic(path) as file:
-        file.write(data)
+        file.write((size + blanks).to_bytes(8, "little") + data[8 : 8 + size] + b" " * blanks)
+        file.write(memoryview(data)[8 + size :])
+
+
+ALIGNED = 64
+"""Bytes of a line of a processor's cache."""

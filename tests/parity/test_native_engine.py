@@ -245,3 +245,33 @@ def test_a_file_of_int8_is_small_and_comes_back_as_itself(tmp_path):
         NativeEngine(f, "int8").read(ids, Engine(f).initial_state(2)) for f in (file.with_precision("int8"), once)
     ]
     assert_same(*results)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("fields", [{}, {"cell": "gru", "layers": 2, "input": "embedding", "embedding_size": 9}])
+def test_packed_weights_are_mapped_and_give_the_same_logits(isa, tmp_path, precision, fields):
+    engine = NativeEngine(random_model(hidden=40, **fields), precision)
+    engine.packed().save(tmp_path / "packed")
+    file = ModelFile.load(tmp_path / "packed")
+    assert (file.packed.precision, file.precision, file.digest()) == (precision, "fp32", engine.digest)
+    assert all(array.ctypes.data % 64 == 0 and not array.flags.owndata for array in file.packed.arrays.values())
+    ids = random_ids(engine, 20, 3)
+    expected = engine.read(ids, engine.initial_state(3))
+    opened = open_engine(file)
+    assert opened.precision == precision
+    assert_same(opened.read(ids, engine.initial_state(3)), expected)
+    file.parameters.clear()  # what is packed is not looked for elsewhere
+    other = {"fp32": "int8", "bf16": "fp32", "int8": "bf16"}[precision]
+    with pytest.raises(Exception, match="missing"):
+        NativeEngine(file, other)
+
+
+def test_packed_weights_of_another_size_are_packed_again(tmp_path):
+    engine = NativeEngine(random_model(hidden=40), "int8")
+    packed = engine.packed()
+    for name, array in packed.packed.arrays.items():
+        packed.packed.arrays[name] = array[:-1]
+    packed.save(tmp_path / "packed")
+    ids = random_ids(engine, 20, 3)
+    found = open_engine(ModelFile.load(tmp_path / "packed")).read(ids, engine.initial_state(3))
+    assert_same(found, engine.read(ids, engine.initial_state(3)))
