@@ -1,4 +1,4 @@
-"""How fast a model writes and reads: the native engine in each precision, against torch and against the memory.
+"""How fast a model writes: the native engine in each precision, against torch and against the memory.
 
 The model is a character LSTM of one layer with random weights. First all must agree on its logits (parity); then all
 take turns, in short runs, and the table shows the median and the best run of each: on a machine that others use too,
@@ -27,7 +27,6 @@ from rhapsode.engine import Ask, Engine, rows
 from rhapsode.modelfile import ModelFile
 from rhapsode.native_engine import NativeEngine
 from rhapsode.nn.spec import initial_parameters
-from rhapsode.reading import losses
 from rhapsode.text.tokenizers.char import CharTokenizer
 
 CHARACTERS = "".join(map(chr, range(32, 97)))
@@ -38,8 +37,6 @@ PARITY = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.2}
 """Largest difference of logits from those of the reference."""
 LEVELS = {"L1": 32 << 10, "L2": 1 << 20, "L3": 16 << 20, "DRAM": 1 << 30}
 """Bytes to read for a measurement of each level of the memory (an L3 of more than these may hold the last, too)."""
-PROMPT = 1_000_000
-
 Contestant = Callable[[], int]
 """One run; the symbols that it wrote."""
 
@@ -62,8 +59,6 @@ def main() -> None:
             found[name].append(symbols / (time.perf_counter() - began))
     _show(file, found)
     _show_memory()
-    for precision in PRECISIONS:
-        _show_reading(NativeEngine(file, precision))
 
 
 def _options() -> argparse.Namespace:
@@ -143,20 +138,6 @@ def _show_memory() -> None:
     for level, size in LEVELS.items():
         speed = size / _native.seconds_to_read(size, 3 if size > 1 << 24 else 300)
         print(f"| {size >> 10:,} kB again and again ({level}) | {speed / 1e9:.0f} |")
-    print()
-
-
-def _show_reading(engine: NativeEngine) -> None:
-    """Seconds to read a long prompt, with the surprisal of each character, on all cores."""
-    _native.use_threads(2)
-    ids = np.random.default_rng(0).integers(0, len(CHARACTERS), PROMPT).astype(np.int32)
-    seconds = []
-    for _ in range(3 if engine.precision == "fp32" else 5):
-        began = time.perf_counter()
-        losses(engine, ids, engine.initial_state(1))
-        seconds.append(time.perf_counter() - began)
-    median = statistics.median(seconds)
-    print(f"{engine.precision}: {PROMPT:,} characters are read in {median:.2f} s, {PROMPT / median:,.0f}/s, two cores")
 
 
 if __name__ == "__main__":

@@ -100,10 +100,10 @@ RHAPSODE_INLINE void tile_block(const PackedMatrix& m, int64_t group, int64_t li
                                 int64_t rows, const float* const* base, float* y, int64_t ld) {
   alignas(64) int32_t sums[4 * 256];
   const int64_t first = (group * GROUP + line) * LINE;
-  for (int64_t r = 0; r < rows; r++)
-    for (int l = 0; l < lines; l++) prefetch(base[row + r] + first + l * LINE);
-  if (rows > TILE_ROWS) lines > 1 ? tiles<Type, 2, 2>(m, group, line, x, row, sums) : tiles<Type, 2, 1>(m, group, line, x, row, sums);
-  else lines > 1 ? tiles<Type, 1, 2>(m, group, line, x, row, sums) : tiles<Type, 1, 1>(m, group, line, x, row, sums);
+  if (rows > TILE_ROWS)
+    lines > 1 ? tiles<Type, 2, 2>(m, group, line, x, row, sums) : tiles<Type, 2, 1>(m, group, line, x, row, sums);
+  else
+    lines > 1 ? tiles<Type, 1, 2>(m, group, line, x, row, sums) : tiles<Type, 1, 1>(m, group, line, x, row, sums);
   for (int l = 0; l < lines; l++) {
     for (int64_t r = 0; r < rows; r++) {
       F value = Type::result(m, first + l * LINE, sums + (r / TILE_ROWS * 2 + l) * 256 + r % TILE_ROWS * 16, x, row + r);
