@@ -75,8 +75,8 @@ def _eager(file: ModelFile) -> Callable[[], int]:
 
 
 def _step(table, weight, head, bias, id, h, c):
-    """Probabilities [V] of what follows the symbol `id`, and the state."""
-    i, f, g, o = torch.addmv(table[id], weight, h).chunk(4)
+    """Probabilities [V] of what follows the symbol `id` [1], and the state."""
+    i, f, g, o = torch.addmv(table[id][0], weight, h).chunk(4)
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
     h = torch.sigmoid(o) * torch.tanh(c)
     return torch.softmax(torch.addmv(bias, head, h) / 0.8, -1), h, c
@@ -88,10 +88,10 @@ def _by_hand(file: ModelFile, step: Callable) -> Callable[[], int]:
 
     @torch.inference_mode()
     def run() -> int:
-        h, c, id = torch.zeros(H), torch.zeros(H), torch.tensor(0)
+        h, c, id = torch.zeros(H), torch.zeros(H), torch.tensor([0])
         for _ in range(SYMBOLS):
             p, h, c = step(*weights, id, h, c)
-            id = torch.multinomial(p, 1)[0]
+            id = torch.multinomial(p, 1)
         return SYMBOLS
 
     return run
