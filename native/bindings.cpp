@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "conv.h"
 #include "glue.h"
 #include "isa.h"
 #include "layers.h"
@@ -344,6 +345,61 @@ void bind_layers(nb::module_& m) {
       }, "name"_a, "n"_a);
 }
 
+void bind_blocks(nb::module_& m) {
+  auto inside = nb::rv_policy::reference_internal;
+  nb::class_<Convolution>(m, "Convolution", "a short causal depthwise convolution over time")
+      .def("__init__", [](Convolution* self, int64_t width, int64_t taps) {
+        require(width > 0 && taps > 1 && taps <= MOST_TAPS, "convolution: width above 0, taps from 2 to 64");
+        new (self) Convolution(width, taps);
+      }, "width"_a, "taps"_a)
+      .def("parameters", &Convolution::parameters, inside)
+      .def("forward", [](Convolution& c, const Activations& x, FloatsIn before) {
+        const int64_t B = before.ndim() == 2 ? static_cast<int64_t>(before.shape(0)) : 0, past = (c.taps - 1) * c.width;
+        require_shape(before, {B, past}, "state: not [B, (K-1) * D]");
+        require(B > 0 && x.columns() == c.width && x.rows() % B == 0, "x: not [T * B, D]");
+        FloatsOut after = new_array({before.shape(0), before.shape(1)});
+        const Activations* out;
+        {
+          nb::gil_scoped_release release;
+          out = &c.forward(x, B, before.data(), after.data());
+        }
+        return std::make_tuple(out, after);
+      }, inside, "x"_a, "state"_a)
+      .def("backward", [](Convolution& c, const Activations& x, const Activations& d_output,
+                          std::optional<FloatsIn> d_after, bool with_state, bool accumulate) {
+        const int64_t B = c.batch(), past = (c.taps - 1) * c.width;
+        require(B > 0 && x.columns() == c.width && x.rows() % B == 0, "backward: needs a forward of the same shape first");
+        require_matrix(d_output, x.rows(), c.width, "d_output: shape differs from x");
+        if (d_after) require_shape(*d_after, {B, past}, "d_state: not [B, (K-1) * D]");
+        std::optional<FloatsOut> before;
+        if (with_state) before = new_array({static_cast<size_t>(B), static_cast<size_t>(past)});
+        const Activations* d_x;
+        {
+          nb::gil_scoped_release release;
+          d_x = &c.backward(x, d_output, d_after ? d_after->data() : nullptr, before ? before->data() : nullptr, accumulate);
+        }
+        return std::make_tuple(d_x, nb::cast(std::move(before)));
+      }, inside, "x"_a, "d_output"_a, "d_after"_a.none(), "with_state"_a, "accumulate"_a);
+
+  nb::class_<GatedMlp>(m, "GatedMlp", "W_out (gelu(W_gate z) * W_up z)")
+      .def(nb::new_([](int64_t hidden, int64_t inner, const std::string& precision) {
+        require(hidden > 0 && inner > 0, "hidden and inner: above 0");
+        return make_gated_mlp(hidden, inner, precision_of(precision));
+      }), "hidden"_a, "inner"_a, "precision"_a)
+      .def("parameters", &GatedMlp::parameters, inside)
+      .def("forward", [](GatedMlp& mlp, const Activations& z, bool training) -> const Activations& {
+        require(z.columns() == mlp.parameters()[1]->shape[0], "z: wrong width");
+        nb::gil_scoped_release release;
+        return mlp.forward(z, training);
+      }, inside, "z"_a, "training"_a)
+      .def("backward", [](GatedMlp& mlp, const Activations& z, const Activations& d_output,
+                          bool accumulate) -> const Activations& {
+        require_matrix(d_output, z.rows(), mlp.parameters()[1]->shape[0], "d_output: shape differs from z");
+        nb::gil_scoped_release release;
+        return mlp.backward(z, d_output, accumulate);
+      }, inside, "z"_a, "d_output"_a, "accumulate"_a);
+}
+
 void bind_optimizer(nb::module_& m) {
   using Entry = std::tuple<Parameter*, bool, float>;
   nb::class_<Optimizer>(m, "Optimizer", "all parameters at once; entries are (parameter, decayed, lr multiple)")
@@ -394,6 +450,7 @@ NB_MODULE(_native, m) {
   bind_machine(m);
   bind_data(m);
   bind_layers(m);
+  bind_blocks(m);
   bind_optimizer(m);
   bind_engine(m);
 }

@@ -41,6 +41,17 @@ struct Sequence {
   int row_parts;           // threads divide the batch in so many parts, and the units among the rest
 };
 
+constexpr int64_t MOST_TAPS = 64;
+
+// A short convolution over a sequence (rhapsode.nn.blocks): K = `taps` weights a column.
+struct ShortConvolution {
+  int64_t T, B, taps;
+  ConstPanels past;    // [(K - 1) * B]: the vectors before the first, the oldest first
+  ConstPanels x;       // [T * B]
+  ConstPanels weight;  // [K]
+  const float* bias;   // [D padded]
+};
+
 struct Update {
   int64_t size;
   float *value, *gradient, *slot0, *slot1, *average;  // average may be null
@@ -97,6 +108,20 @@ struct Kernels {
   // Gradients of weight and bias, for panels.
   void (*norm_parameters)(ConstPanels x, ConstPanels d_out, const float* statistics, bool accumulate, float* d_weight,
                           float* d_bias, Range panels);
+
+  // out = the convolution, some steps of some panels.
+  void (*convolve)(const ShortConvolution&, Panels out, Range panels, Range steps);
+  // d_x and d_past from the gradients of what came out and of the last K - 1 vectors; d_after and d_past without data:
+  // zeros, not wanted. Steps [0, T + K - 1) are those of past and x together.
+  void (*convolve_backward)(const ShortConvolution&, ConstPanels d_out, ConstPanels d_after, Panels d_past, Panels d_x,
+                            Range panels, Range steps);
+  // The weights' gradient, for panels.
+  void (*convolve_parameters)(const ShortConvolution&, ConstPanels d_out, bool accumulate, Panels d_weight, Range panels);
+
+  // inner = gelu(gate) * up, rows: panel u of inner from panels 2u (gate) and 2u + 1 (up) of a.
+  void (*gate)(ConstPanels a, Panels inner, Range rows);
+  // a becomes its gradient, rows.
+  void (*gate_backward)(Panels a, ConstPanels d_inner, Range rows);
 
   // nats[r] = -log softmax(logits)[r, targets[r]]; with factors, logits become factors[r] * (softmax - one-hot), rows.
   void (*softmax)(Panels logits, const int32_t* targets, const float* factors, float* nats, Range rows);

@@ -148,6 +148,19 @@ class OutputLayer {
   virtual void logits(const Activations& x, float* plain) = 0;
 };
 
+// W_out (gelu(W_gate z) * (W_up z)) of rhapsode.nn.blocks, without norm and residual.
+class GatedMlp {
+ public:
+  virtual ~GatedMlp() = default;
+  // weight_in and weight_out.
+  virtual std::vector<Parameter*> parameters() = 0;
+
+  // [rows, H] from z [rows, H]. With `training`, what backward needs is kept.
+  virtual const Activations& forward(const Activations& z, bool training) = 0;
+  // After a forward with training = true; z must still be there. Returns the gradient of z.
+  virtual const Activations& backward(const Activations& z, const Activations& d_output, bool accumulate) = 0;
+};
+
 enum class CellKind { rnn_tanh, rnn_relu, gru, lstm };
 enum class Precision { fp32, bf16 };
 
@@ -169,5 +182,6 @@ bool supports(Precision precision);
 // The version of the layer that fits the instruction set in use (isa.h) and the precision.
 std::unique_ptr<RecurrentLayer> make_recurrent(const RecurrentSpec& spec, Precision precision);
 std::unique_ptr<OutputLayer> make_output(const OutputSpec& spec, Precision precision);
+std::unique_ptr<GatedMlp> make_gated_mlp(int64_t hidden, int64_t inner, Precision precision);
 
 }  // namespace rhapsode

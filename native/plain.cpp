@@ -32,6 +32,12 @@ void to_rows(ConstPanels from, float* plain, const Team& team) {
   }
 }
 
+std::vector<const float*> list(ConstPanels x) {
+  std::vector<const float*> panels;
+  for (int64_t p = 0; p < x.count(); p++) panels.push_back(x.panel(p));
+  return panels;
+}
+
 float mask_factor(const Mask& mask, uint32_t row, int64_t column, int64_t columns) {
   uint32_t words = static_cast<uint32_t>(round_up(columns, 64) / 4);
   uint32_t v = (row * words + static_cast<uint32_t>(column / 4)) ^ mask.key;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #include "layers.h"
 #include "threads.h"
@@ -21,6 +22,9 @@ Tiling tiling(const Team& team, int64_t panels, int64_t rows, int64_t step);
 // Copy a plain matrix [rows, columns] (null: zeros) into panels, or back; padding becomes zero. Each thread does a part.
 void from_rows(const float* plain, Panels to, const Team& team);
 void to_rows(ConstPanels from, float* plain, const Team& team);
+
+// The panels of a matrix one by one, as products take them.
+std::vector<const float*> list(ConstPanels x);
 
 // What a mask [.., columns] multiplies its entry (row, column) with: 0 or its scale.
 float mask_factor(const Mask& mask, uint32_t row, int64_t column, int64_t columns);

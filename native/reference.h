@@ -147,6 +147,44 @@ inline void norm(ConstPanels x, const float* weight, const float* bias, float ep
   }
 }
 
+// Of vector i of past and x together, in order.
+inline float& read_at(const ShortConvolution& c, int64_t i, int64_t b, int64_t column, Panels past, Panels x) {
+  const int64_t before = c.taps - 1;
+  return i < before ? past.at(i * c.B + b, column) : x.at((i - before) * c.B + b, column);
+}
+
+inline void convolve(const ShortConvolution& c, Panels past, Panels x, Panels out) {
+  for (int64_t t = 0; t < c.T; t++)
+    for (int64_t b = 0; b < c.B; b++)
+      for (int64_t column = 0; column < out.columns; column++) {
+        double sum = c.bias[column];
+        for (int64_t k = 0; k < c.taps; k++) sum += double(c.weight.at(k, column)) * read_at(c, t + k, b, column, past, x);
+        out.at(t * c.B + b, column) = static_cast<float>(sum);
+      }
+}
+
+// d_past and d_x begin with the gradients from elsewhere, and are added to, like d_weight.
+inline void convolve_backward(const ShortConvolution& c, Panels past, Panels x, ConstPanels d_out, Panels d_past, Panels d_x,
+                              Panels d_weight) {
+  for (int64_t t = 0; t < c.T; t++)
+    for (int64_t b = 0; b < c.B; b++)
+      for (int64_t column = 0; column < x.columns; column++)
+        for (int64_t k = 0; k < c.taps; k++) {
+          const float d = d_out.at(t * c.B + b, column);
+          read_at(c, t + k, b, column, d_past, d_x) += c.weight.at(k, column) * d;
+          d_weight.at(k, column) += d * read_at(c, t + k, b, column, past, x);
+        }
+}
+
+struct Gelu {
+  explicit Gelu(double x) {
+    const double k = std::sqrt(2 / std::acos(-1.0)), u = std::tanh(k * (x + 0.044715 * x * x * x));
+    value = x / 2 * (1 + u);
+    derivative = (1 + u) / 2 + x / 2 * (1 - u * u) * k * (1 + 3 * 0.044715 * x * x);
+  }
+  double value, derivative;
+};
+
 inline void softmax(Panels logits, const int32_t* targets, const float* factors, float* nats) {
   for (int64_t r = 0; r < logits.rows; r++) {
     double high = -INFINITY, total = 0;

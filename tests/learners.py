@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from rhapsode.backends.base import Batch, Update, make_learner
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.nn.cells import CELLS
-from rhapsode.nn.spec import State, parameter_spec
+from rhapsode.nn.spec import make_state, parameter_spec
 
 UPDATE = Update(number=3, lr=0.01)
 seeds = st.integers(0, 2**32 - 1)
@@ -30,6 +30,8 @@ def model_configs(draw, *, cell=None, dropout=False, **fixed):
         "hidden": hidden,
         "residual": draw(st.booleans()),
         "norm": draw(st.sampled_from(["none", "layer", "rms"])),
+        "conv": draw(st.sampled_from([0, 0, 1, 2, 4, 7])),
+        "mlp": draw(st.sampled_from([0.0, 0.0, 0.1, 1.0, 1.5])),
         "learned_state": draw(st.booleans()),
         "tied": tied,
         "dropout_mask": draw(st.sampled_from(["step", "sequence"])),
@@ -49,10 +51,7 @@ def random_parameters(config, seed=0):
 
 def random_state(config, batch_size, seed=0, scale=0.5):
     rng = np.random.default_rng([seed, 1])
-    kind = CELLS[config.cell].state
-    shape = (batch_size, config.hidden)
-    values = lambda: (scale * rng.standard_normal(shape)).astype(np.float32)  # noqa: E731
-    return State(tuple(kind(*(values() for _ in kind._fields)) for _ in range(config.layers)))
+    return make_state(config, lambda _, __, n: (scale * rng.standard_normal((batch_size, n))).astype(np.float32))
 
 
 def random_ids(config, *shape, seed=0):

@@ -56,6 +56,8 @@ def model_fields(draw: st.DrawFn) -> dict[str, Any]:
         "tied": tied,
         "residual": draw(st.booleans()),
         "norm": draw(st.sampled_from(["none", "layer", "rms"])),
+        "conv": draw(st.sampled_from([0, 0, 1, 2, 5])),
+        "mlp": draw(st.sampled_from([0.0, 0.0, 0.4, 1.5])),
         "learned_state": draw(st.booleans()),
     }
 

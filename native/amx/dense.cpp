@@ -128,23 +128,22 @@ void project(const RowTiles& x, const bf16* forward_weights, const float* bias, 
   pending.finish();
 }
 
-void back_project(const RowTiles& d, const bf16* backward_weights, const Mask& mask, const RowTiles& to, int thread,
-                  int threads) {
+void multiply_rows(const RowTiles& x, const bf16* weights, const Mask& mask, const RowTiles& to, int thread, int threads) {
   TileRegisters registers;
   constexpr int64_t most = 16;
-  const int64_t Q = d.width(), P = to.width(), R = to.blocks_a_step();
+  const int64_t Q = x.width(), P = to.width(), R = to.blocks_a_step();
   const Part part = part_of(P, thread, threads);
   alignas(64) float sums[most][4 * SQUARE];
   for (int64_t first = part.first; first < part.last; first += most) {
     const int64_t count = part.last - first < most ? part.last - first : most;
-    for (int64_t rb = 0; rb < d.blocks(); rb++) {
+    for (int64_t rb = 0; rb < x.blocks(); rb++) {
       for (int64_t k = 0; k < Q; k += PANEL_TILES) {
         const int64_t steps = Q - k < PANEL_TILES ? Q - k : PANEL_TILES;
-        const bf16* upper = d.data + (rb * 2 * Q + k) * TILE;
+        const bf16* upper = x.data + (rb * 2 * Q + k) * TILE;
         for (int64_t j = 0; j < count; j++) {
           if (k) load_block(contiguous(sums[j]));
           else clear_block();
-          multiply<Keep::left>(upper, upper + Q * TILE, backward_weights + ((first + j) * Q + k) * 2 * TILE, steps);
+          multiply<Keep::left>(upper, upper + Q * TILE, weights + ((first + j) * Q + k) * 2 * TILE, steps);
           store_block(contiguous(sums[j]));
         }
       }

@@ -45,9 +45,19 @@ void to_panels(const RowTiles& from, const Panels& to, int thread, int threads);
 void project(const RowTiles& x, const bf16* forward_weights, const float* bias, const GateColumns& columns, bf16* lines,
              int thread, int threads);
 
-// to = (d W, with dropout): d row tiles [.., Q pairs], backward_weights [pairs(D)][Q][2].
-void back_project(const RowTiles& d, const bf16* backward_weights, const Mask& mask, const RowTiles& to, int thread,
+// to = x W, with dropout, from row tiles to row tiles: weights [pairs of to][pairs of x][2]. Both ways: gradients times
+// backward weights, activations times forward weights.
+void multiply_rows(const RowTiles& x, const bf16* weights, const Mask& mask, const RowTiles& to, int thread,
                   int threads);
+
+// Token tiles [pairs][pitch][2] of row tiles.
+void arrange_tokens(const RowTiles& from, bf16* tokens, int64_t pitch, int thread, int threads);
+
+// Of a gated MLP: inner = gelu(gate) * up, as row tiles and, if wanted, turned ones; pairs of columns of a are gates and ups
+// of the same units in turn.
+void gate(const RowTiles& a, const RowTiles& inner, const TurnedTiles& turned, int thread, int threads);
+// a becomes its gradient, as row tiles and token tiles.
+void gate_backward(const RowTiles& a, const RowTiles& d_inner, bf16* tokens, int64_t pitch, int thread, int threads);
 
 // Where token tiles of gradients lie: pair q at tiles + source(q) * pitch. With `extra`, of every third pair of a gru the
 // gradient of the input is not that of the recurrence, and lies behind all others.

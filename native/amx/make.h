@@ -9,5 +9,6 @@ namespace rhapsode::amx {
 
 std::unique_ptr<RecurrentLayer> make_recurrent(const RecurrentSpec& spec);
 std::unique_ptr<OutputLayer> make_output(const OutputSpec& spec);
+std::unique_ptr<GatedMlp> make_gated_mlp(int64_t hidden, int64_t inner);
 
 }  // namespace rhapsode::amx

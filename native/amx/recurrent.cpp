@@ -86,7 +86,7 @@ class TileRecurrent : public RecurrentLayer {
       team.barrier();
       gradients(accumulate, team.thread, team.threads);
       if (input.vectors)
-        back_project({d_rows_.data(), T_, B_, Q_ * PAIR}, weight_ih_->backward(), Mask{}, d_input_.tiles, team.thread,
+        multiply_rows({d_rows_.data(), T_, B_, Q_ * PAIR}, weight_ih_->backward(), Mask{}, d_input_.tiles, team.thread,
                      team.threads);
     });
     return input.vectors ? &d_input_ : nullptr;

@@ -79,6 +79,19 @@ RHAPSODE_INLINE Vec tanh(Vec x) {
   return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(y, bits, sign, blend));
 }
 
+// 2^x, relative error 1e-7: the fraction through a polynomial (minimax of degree 5), the whole part through the exponent.
+RHAPSODE_INLINE Vec power_of_two(Vec x) {
+  constexpr int fraction_above_floor = 0x01;
+  Vec f = _mm512_reduce_ps(x, fraction_above_floor);
+  Vec p = _mm512_fmadd_ps(all(0.00187758f), f, all(0.00898934f));
+  p = _mm512_fmadd_ps(p, f, all(0.05582632f));
+  p = _mm512_fmadd_ps(p, f, all(0.24015362f));
+  p = _mm512_fmadd_ps(p, f, all(0.69315307f));
+  p = _mm512_fmadd_ps(p, f, all(0.99999993f));
+  return _mm512_scalef_ps(p, x);
+}
+constexpr float LOG2_E = 1.44269504f;
+
 // Sixteen vectors of 32-bit words as a matrix, transposed in place.
 RHAPSODE_INLINE void transpose(Words* r) {
   Words t[16];

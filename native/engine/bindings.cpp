@@ -6,6 +6,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
 
@@ -63,6 +64,9 @@ Config config_of(nb::handle c, const std::string& precision) {
   config.norm = chosen<NormKind>("norm", text("norm"),
                                  {{"none", NormKind::none}, {"layer", NormKind::layer}, {"rms", NormKind::rms}});
   config.residual = nb::cast<bool>(c.attr("residual")), config.tied = nb::cast<bool>(c.attr("tied"));
+  config.conv = number("conv");
+  const double inner = nb::cast<double>(c.attr("mlp")) * static_cast<double>(config.hidden);
+  config.inner = inner > 0 ? std::max<int64_t>(1, std::llrint(inner)) : 0;  // as rhapsode.nn.spec.mlp_width
   config.type = chosen<WeightType>("precision", precision,
                                    {{"fp32", WeightType::fp32}, {"bf16", WeightType::bf16}, {"int8", WeightType::int8}});
   return config;
@@ -107,11 +111,11 @@ nb::dict packed_arrays(const Model& m) {
 // States as they come in, and new ones that go out.
 struct StatesOfCall {
   StatesOfCall(const Model& m, const States& before, int64_t B) {
-    const int64_t fields = state_fields(m.config.cell);
-    require(static_cast<int64_t>(before.size()) == m.config.layers * fields, "state: wrong number of arrays");
-    for (const Floats& array : before) {
+    require(before.size() == m.state.size(), "state: wrong number of arrays");
+    for (size_t i = 0; i < before.size(); i++) {
+      const Floats& array = before[i];
       require(array.ndim() == 2 && static_cast<int64_t>(array.shape(0)) == B &&
-                  static_cast<int64_t>(array.shape(1)) == m.config.hidden, "state: not [B, H]");
+                  static_cast<int64_t>(array.shape(1)) == m.state[i].width, "state: an array is not of the model's shape");
       after.push_back(new_array<float>({array.shape(0), array.shape(1)}));
       arrays.before.push_back(array.data());
       arrays.after.push_back(after.back().data());

@@ -38,10 +38,8 @@ Share share_of(const Team& team, int64_t B) {
 // Runs f(walk, share) on each thread that has a share, with walks that begin in the given state.
 template <class F>
 void run(const Model& m, int64_t steps, int64_t B, int64_t piece, const StateArrays& state, F f) {
-  const int64_t fields = state_fields(m.config.cell), H = m.config.hidden;
   auto enter = [&](Walk& walk, int64_t first) {
-    for (size_t i = 0; i < state.before.size(); i++)
-      walk.set_state(static_cast<int64_t>(i) / fields, static_cast<int64_t>(i) % fields, state.before[i] + first * H);
+    for (size_t i = 0; i < state.before.size(); i++) walk.set_state(m.state[i], state.before[i] + first * m.state[i].width);
   };
   const bool worth = worth_sharing(m, steps, B), several = worth && (B > 1 || m.pace.share());
   bool shared = false;
@@ -67,10 +65,7 @@ void run(const Model& m, int64_t steps, int64_t B, int64_t piece, const StateArr
 }
 
 void leave(const Model& m, const Walk& walk, int64_t first, const StateArrays& state) {
-  const int64_t fields = state_fields(m.config.cell);
-  for (size_t i = 0; i < state.after.size(); i++)
-    walk.get_state(static_cast<int64_t>(i) / fields, static_cast<int64_t>(i) % fields,
-                   state.after[i] + first * m.config.hidden);
+  for (size_t i = 0; i < state.after.size(); i++) walk.get_state(m.state[i], state.after[i] + first * m.state[i].width);
 }
 
 // Reads everything in pieces; after(walk, share, start, n) is called by each thread after its symbols [start, start + n).
@@ -186,10 +181,9 @@ class Writers {
   void hand_over(int64_t i) {
     Writing& w = writings_[static_cast<size_t>(i)];
     Text& text = texts_[static_cast<size_t>(w.number)];
-    const int64_t fields = state_fields(m_.config.cell), V = m_.config.vocabulary;
+    const int64_t V = m_.config.vocabulary;
     for (size_t a = 0; a < state_.after.size(); a++)
-      walk_.get_row(static_cast<int64_t>(a) / fields, static_cast<int64_t>(a) % fields, i,
-                    state_.after[a] + w.number * m_.config.hidden);
+      walk_.get_row(m_.state[a], i, state_.after[a] + w.number * m_.state[a].width);
     std::memcpy(logits_after_ + w.number * V, row(i), static_cast<size_t>(V) * sizeof(float));
     text.ids = w.ids, text.log_p = w.log_p, text.damaged = w.damaged;
   }
@@ -210,8 +204,6 @@ class Writers {
 };
 
 }  // namespace
-
-int64_t state_fields(CellIndex cell) { return cell == LSTM ? 2 : 1; }
 
 void read(const Model& m, const int32_t* ids, int64_t T, int64_t B, const StateArrays& state, float* logits) {
   const int64_t V = m.config.vocabulary;

@@ -1,7 +1,7 @@
 // What a model does for its callers: predict after each symbol, measure a text, write texts.
 //
-// B sequences side by side; ids [T, B]; a state is one plain array [B, H] after another: h of layer 0, its c for lstm, h of
-// layer 1 … Results for a sequence do not depend on the others, nor on how threads share the work: many sequences are
+// B sequences side by side; ids [T, B]; a state is one plain array [B, n] after another, as `Model::state` lists them.
+// Results for a sequence do not depend on the others, nor on how threads share the work: many sequences are
 // divided among them; of a single one, the units of each layer are.
 #pragma once
 
@@ -18,8 +18,6 @@ struct StateArrays {
   std::vector<const float*> before;
   std::vector<float*> after;
 };
-
-int64_t state_fields(CellIndex cell);
 
 // Read ids; logits [T, B, V] of what follows each.
 void read(const Model& model, const int32_t* ids, int64_t T, int64_t B, const StateArrays& state, float* logits);

@@ -58,6 +58,10 @@ struct Kernels {
   void (*norm)(const float* x, int64_t width, const float* weight, const float* bias, float* y);
   // y = a + b, n a multiple of 16.
   void (*add)(const float* a, const float* b, float* y, int64_t n);
+  // y = bias + sum over k < taps of weight_k * rows[k], weights n apart; n a multiple of 16.
+  void (*convolve)(const float* const* rows, int64_t taps, const float* weight, const float* bias, float* y, int64_t n);
+  // y = gelu(gate) * up for these lines of units, whose gates lie in the order (line of units, gate or up, unit).
+  void (*gate)(const float* a, float* y, Range lines);
   // -log softmax(x)[target] over n logits.
   double (*nats)(const float* x, int64_t n, int64_t target);
   // y = exp(x), x <= 0; -inf gives 0. Relative error below 1e-15.

@@ -6,6 +6,8 @@
 namespace rhapsode::engine {
 namespace {
 
+int64_t state_fields(CellIndex cell) { return cell == LSTM ? 2 : 1; }
+
 int64_t gates_of(CellIndex cell) { return cell == LSTM ? 4 : cell == GRU ? 3 : 1; }
 
 // `rows` rows of `columns` floats into zeros, each padded to `width`.
@@ -23,7 +25,7 @@ Buffer<float> padded(const float* plain, int64_t rows, int64_t columns, int64_t 
 
 Model::Model(const Config& c, const FindParameter& find, const FindPacked& find_packed)
     : config(c), kernels(current_kernels()), gates(gates_of(c.cell)), unit_lines((c.hidden + LINE - 1) / LINE),
-      gate_width(unit_lines * gates * LINE), width(unit_lines * LINE),
+      inner_lines((c.inner + LINE - 1) / LINE), gate_width(unit_lines * gates * LINE), width(unit_lines * LINE),
       vector_width(std::max(width, round_up(c.embedding_size, LINE))), logit_width(round_up(c.vocabulary, LINE)) {
   if (c.input == InputKind::embedding) {
     const int64_t size = round_up(c.embedding_size, LINE);
@@ -31,15 +33,20 @@ Model::Model(const Config& c, const FindParameter& find, const FindPacked& find_
       pad(find("embedding.weight", {c.vocabulary, c.embedding_size}), c.vocabulary, c.embedding_size, size, to);
     });
   }
-  for (int64_t l = 0; l < c.layers; l++) layers.push_back(make_layer(l, find, find_packed));
+  for (int64_t l = 0; l < c.layers; l++) {
+    layers.push_back(make_layer(l, find, find_packed));
+    for (int64_t field = 0; field < state_fields(c.cell); field++) state.push_back({l, field, c.hidden});
+    const Layer& layer = layers.back();
+    if (layer.conv.taps) state.push_back({l, StateArray::CONV, (layer.conv.taps - 1) * layer.width});
+  }
   if (c.norm != NormKind::none) norm = make_norm("norm.", c.hidden, find);
-  output = matrix(c.tied ? "embedding.weight" : "output.weight", c.vocabulary, c.hidden, find, find_packed);
+  output = matrix(c.tied ? "embedding.weight" : "output.weight", c.vocabulary, 1, c.hidden, find, find_packed);
   output_bias = padded(find("output.bias", {c.vocabulary}), 1, c.vocabulary, logit_width);
 }
 
 int64_t Model::step_bytes() const {
   int64_t bytes = output.bytes();
-  for (const Layer& layer : layers) bytes += layer.input.bytes() + layer.recurrent.bytes();
+  for (const Layer& layer : layers) bytes += layer.input.bytes() + layer.recurrent.bytes() + layer.mlp.in.bytes() + layer.mlp.out.bytes();
   return bytes;
 }
 
@@ -58,11 +65,12 @@ Layer Model::make_layer(int64_t number, const FindParameter& find, const FindPac
     layer.normalised = vector && config.norm != NormKind::none;
     layer.residual = vector && config.residual && layer.width == config.hidden;
     if (layer.normalised) layer.norm = make_norm(name + "norm.", layer.width, find);
-    layer.input = matrix(name + "weight_ih", GH, layer.width, find, find_packed);
+    if (vector && config.conv > 1) layer.conv = make_conv(name + "conv.", layer.width, find);
+    layer.input = matrix(name + "weight_ih", config.hidden, gates, layer.width, find, find_packed);
     layer.bias.reserve(gate_width);
     spread_gates(find(name + "bias", {GH}), layer.bias.data());
   }
-  layer.recurrent = matrix(name + "weight_hh", GH, config.hidden, find, find_packed);
+  layer.recurrent = matrix(name + "weight_hh", config.hidden, gates, config.hidden, find, find_packed);
   if (config.cell == GRU) {
     std::vector<float> base(static_cast<size_t>(GH));
     std::memcpy(&base[static_cast<size_t>(2 * config.hidden)], find(name + "bias_hn", {config.hidden}),
@@ -70,6 +78,7 @@ Layer Model::make_layer(int64_t number, const FindParameter& find, const FindPac
     layer.recurrent_base.reserve(gate_width);
     spread_gates(base.data(), layer.recurrent_base.data());
   }
+  if (config.inner) layer.mlp = make_mlp(name + "mlp.", find, find_packed);
   return layer;
 }
 
@@ -78,6 +87,26 @@ NormWeights Model::make_norm(const std::string& prefix, int64_t width, const Fin
   norm.weight = padded(find(prefix + "weight", {width}), 1, width, width);
   if (config.norm == NormKind::layer) norm.bias = padded(find(prefix + "bias", {width}), 1, width, width);
   return norm;
+}
+
+Conv Model::make_conv(const std::string& prefix, int64_t width, const FindParameter& find) const {
+  Conv conv;
+  conv.taps = config.conv;
+  const float* plain = find(prefix + "weight", {width, conv.taps});
+  const int64_t row = round_up(width, LINE);
+  conv.weight.reserve(conv.taps * row);
+  for (int64_t d = 0; d < width; d++)
+    for (int64_t k = 0; k < conv.taps; k++) conv.weight[k * row + d] = plain[d * conv.taps + k];
+  conv.bias = padded(find(prefix + "bias", {width}), 1, width, row);
+  return conv;
+}
+
+Mlp Model::make_mlp(const std::string& prefix, const FindParameter& find, const FindPacked& find_packed) {
+  Mlp mlp;
+  if (config.norm != NormKind::none) mlp.norm = make_norm(prefix + "norm.", config.hidden, find);
+  mlp.in = matrix(prefix + "weight_in", config.inner, 2, config.hidden, find, find_packed);
+  mlp.out = matrix(prefix + "weight_out", config.hidden, 1, config.inner, find, find_packed);
+  return mlp;
 }
 
 // A plain row [G * H] in the order (line of units, gate, unit in the line).
@@ -98,10 +127,9 @@ Array<float> Model::table(const std::string& name, int64_t size, const FindPacke
   return found;
 }
 
-PackedMatrix Model::matrix(const std::string& name, int64_t outputs, int64_t inputs, const FindParameter& find,
+PackedMatrix Model::matrix(const std::string& name, int64_t units, int64_t gates, int64_t inputs, const FindParameter& find,
                            const FindPacked& find_packed) {
-  const bool of_gates = name.rfind("layers.", 0) == 0;
-  const int64_t lines = of_gates ? gate_width / LINE : logit_width / LINE;
+  const int64_t lines = round_up(units, LINE) / LINE * gates;
   const std::string data = name + ".packed", scale = name + ".scale", sums = name + ".sums";
   PackedMatrix m = without_arrays(config.type, lines, inputs);
   const int64_t integers = config.type == WeightType::int8 ? lines * LINE : 0;
@@ -111,13 +139,11 @@ PackedMatrix Model::matrix(const std::string& name, int64_t outputs, int64_t inp
     m.sums = Array<int32_t>(static_cast<const int32_t*>(find_packed(sums, integers * 4)), integers);
   }
   if (!m.data.data() || (integers && !(m.scale.data() && m.sums.data()))) {
-    const float* weight = find(name, {outputs, inputs});
+    const float* weight = find(name, {gates * units, inputs});
     std::vector<const float*> rows(static_cast<size_t>(lines * LINE));
-    for (int64_t i = 0; i < outputs; i++) {
-      const int64_t g = i / config.hidden, u = i % config.hidden;
-      const int64_t place = of_gates ? (u / LINE * gates + g) * LINE + u % LINE : i;
-      rows[static_cast<size_t>(place)] = weight + i * inputs;
-    }
+    for (int64_t g = 0; g < gates; g++)
+      for (int64_t u = 0; u < units; u++)
+        rows[static_cast<size_t>((u / LINE * gates + g) * LINE + u % LINE)] = weight + (g * units + u) * inputs;
     m = pack(config.type, rows, inputs);
   }
   packed.push_back({data, m.data.data(), m.bytes()});

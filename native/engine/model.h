@@ -24,6 +24,8 @@ struct Config {
   CellIndex cell = LSTM;
   NormKind norm = NormKind::none;
   bool residual = false, tied = false;
+  int64_t conv = 0;   // taps of short convolutions, if above 1
+  int64_t inner = 0;  // units within the gated MLPs; 0: none
   WeightType type = WeightType::fp32;
 };
 
@@ -31,10 +33,28 @@ struct NormWeights {
   Buffer<float> weight, bias;  // bias: LayerNorm only
 };
 
+struct Conv {
+  int64_t taps = 0;            // 0: none
+  Buffer<float> weight, bias;  // [taps] rows of what the layer reads; one row
+};
+
+struct Mlp {
+  NormWeights norm;
+  PackedMatrix in, out;
+};
+
+// An array of a layer's state, `width` floats a sequence: `field` 0 is h, 1 is c, CONV what the convolution has read.
+struct StateArray {
+  static constexpr int64_t CONV = -1;
+  int64_t layer, field, width;
+};
+
 struct Layer {
   int64_t width = 0;          // of the vector it reads; 0: it reads its table
   bool normalised = false, residual = false;
   NormWeights norm;
+  Conv conv;
+  Mlp mlp;
   Array<float> table;           // [V] rows of gates
   PackedMatrix input;
   Buffer<float> bias;           // gates
@@ -63,6 +83,7 @@ class Model {
   const Kernels& kernels;
   const int64_t gates;        // G
   const int64_t unit_lines;   // lines of a layer's units
+  const int64_t inner_lines;  // lines of the units within an MLP
   const int64_t gate_width;   // floats of a row of gates
   const int64_t width;        // floats of a row of units
   const int64_t vector_width; // floats of the widest vector between layers
@@ -75,6 +96,7 @@ class Model {
   std::vector<Packed> packed; // matrices and tables
   std::shared_ptr<const void> lender;  // of what is borrowed
   std::vector<Layer> layers;
+  std::vector<StateArray> state;
   Array<float> embedding;     // [V] rows of vectors
   NormWeights norm;
   PackedMatrix output;
@@ -86,11 +108,13 @@ class Model {
   static const void* nothing_packed(const std::string&, int64_t) { return nullptr; }
   Layer make_layer(int64_t number, const FindParameter& find, const FindPacked& find_packed);
   NormWeights make_norm(const std::string& prefix, int64_t width, const FindParameter& find) const;
+  Conv make_conv(const std::string& prefix, int64_t width, const FindParameter& find) const;
+  Mlp make_mlp(const std::string& prefix, const FindParameter& find, const FindPacked& find_packed);
   // What is found packed, or `fill`ed in.
   Array<float> table(const std::string& name, int64_t size, const FindPacked& find_packed,
                      const std::function<void(float*)>& fill);
-  // Likewise, from the parameter's rows: those of gates, or plain ones.
-  PackedMatrix matrix(const std::string& name, int64_t outputs, int64_t inputs, const FindParameter& find,
+  // Likewise, from the parameter's rows, [gates * units, inputs], in the order of gates.
+  PackedMatrix matrix(const std::string& name, int64_t units, int64_t gates, int64_t inputs, const FindParameter& find,
                       const FindPacked& find_packed);
   void spread_gates(const float* plain, float* row) const;
 };

@@ -9,8 +9,8 @@ namespace {
 constexpr int64_t FEW_ROWS = 4;
 
 // The groups of gates of these lines of units, which are whole fours, or the last ones, or whose gates are whole groups.
-Range gate_groups(const Model& m, Range lines) {
-  return {(lines.first * m.gates + GROUP - 1) / GROUP, (lines.last * m.gates + GROUP - 1) / GROUP};
+Range gate_groups(int64_t gates, Range lines) {
+  return {(lines.first * gates + GROUP - 1) / GROUP, (lines.last * gates + GROUP - 1) / GROUP};
 }
 
 // How many lines of units go from product to cell at once: for a few rows all of them, so that the product is one long
@@ -31,30 +31,40 @@ Walk::Walk(const Model& model, int64_t rows, int64_t most_steps, int threads)
     for (Buffer<float>& h : s.h) h.reserve(n * m_.width);
     if (m_.config.cell == LSTM) s.c.reserve(rows * m_.width);
   }
+  if (m_.config.inner) inner_.reserve(n * m_.inner_lines * LINE), fed_.reserve(n * m_.width);
   bool vectors = m_.layers.size() > 1 || m_.config.input != InputKind::one_hot;
   for (Own& own : own_) {
     if (vectors) own.vector.reserve(n * m_.vector_width), own.input.reserve(n * m_.gate_width);
     if (m_.config.norm != NormKind::none) own.normed.reserve(n * m_.vector_width);
+    if (m_.config.conv > 1) own.convolved.reserve(n * m_.vector_width);
+    own.past.resize(m_.layers.size());
+    for (size_t l = 0; l < m_.layers.size(); l++) own.past[l].reserve(rows * past_size(l));
+    own.inner_gates.reserve(n * m_.inner_lines * 2 * LINE);
     own.gates.reserve(rows * lines_at_once(m_, rows) * m_.gates * LINE);
-    own.operand.reserve(padded * round_up(m_.vector_width, 64) * 4);  // the largest of all types: fp32
+    // The largest of all types: fp32.
+    own.operand.reserve(padded * round_up(std::max(m_.vector_width, m_.inner_lines * LINE), 64) * 4);
     own.operand_scale.reserve(padded);
     own.base.resize(static_cast<size_t>(std::max(n, LINE)));
   }
 }
 
-void Walk::set_state(int64_t layer, int64_t field, const float* plain) {
-  LayerState& s = states_[static_cast<size_t>(layer)];
-  float* to = field ? s.c.data() : s.h[1].data();
-  for (int64_t r = 0; r < rows_; r++) copy(plain + r * m_.config.hidden, to + r * m_.width, m_.config.hidden);
+void Walk::set_state(const StateArray& array, const float* plain) {
+  const size_t l = static_cast<size_t>(array.layer);
+  float* to = array.field ? states_[l].c.data() : states_[l].h[1].data();
+  for (int64_t r = 0; r < rows_; r++, plain += array.width) {
+    if (array.field == StateArray::CONV) set_past(l, r, plain);
+    else copy(plain, to + r * m_.width, array.width);
+  }
 }
 
-void Walk::get_state(int64_t layer, int64_t field, float* plain) const {
-  for (int64_t r = 0; r < rows_; r++) get_row(layer, field, r, plain + r * m_.config.hidden);
+void Walk::get_state(const StateArray& array, float* plain) const {
+  for (int64_t r = 0; r < rows_; r++) get_row(array, r, plain + r * array.width);
 }
 
-void Walk::get_row(int64_t layer, int64_t field, int64_t row, float* plain) const {
-  const size_t l = static_cast<size_t>(layer);
-  copy((field ? states_[l].c.data() : last_h(l, own_[0])) + row * m_.width, plain, m_.config.hidden);
+void Walk::get_row(const StateArray& array, int64_t row, float* plain) const {
+  const size_t l = static_cast<size_t>(array.layer);
+  if (array.field == StateArray::CONV) return get_past(l, row, plain);
+  copy((array.field ? states_[l].c.data() : last_h(l, own_[0])) + row * m_.width, plain, array.width);
 }
 
 void Walk::drop_row(int64_t row) {
@@ -64,6 +74,7 @@ void Walk::drop_row(int64_t row) {
     if (row < rows_) copy(h + rows_ * m_.width, h + row * m_.width, m_.width);
     float* c = states_[l].c.data();
     if (c && row < rows_) copy(c + rows_ * m_.width, c + row * m_.width, m_.width);
+    if (row < rows_ && past_size(l)) move_past(l, rows_, row);
   }
 }
 
@@ -74,17 +85,20 @@ const float* Walk::last_h(size_t layer, const Own& own) const {
 void Walk::read(const int32_t* ids, int64_t T, const Team& team) {
   Own& own = own_[static_cast<size_t>(team.thread)];
   const int64_t n = T * rows_;
-  const UnitPart part = unit_part(m_, team);
+  const UnitPart part = unit_part(m_.unit_lines, m_.gates, team);
   Vectors x = enter(ids, n, own);
   for (size_t l = 0; l < m_.layers.size(); l++) {
     const Layer& layer = m_.layers[l];
-    receive(layer, ids, layer.normalised ? normalise(layer.norm, x, layer.width, n, own) : x, n, part.groups, own);
+    Vectors z = layer.normalised ? normalise(layer.norm, x, layer.width, n, own) : x;
+    if (layer.conv.taps) z = convolve(l, z, T, own);
+    receive(layer, ids, z, n, part.groups, own);
     recur(l, T, team);
     Vectors h{states_[l].h[own.pieces % 2].data(), m_.width};
     if (layer.residual)
       for (int64_t i = 0; i < n; i++)
         m_.kernels.add(x.data + i * x.ld, h.data + i * h.ld, own.vector.data() + i * m_.vector_width, m_.width);
     x = layer.residual ? Vectors{own.vector.data(), m_.vector_width} : h;
+    if (m_.config.inner) x = feed(layer.mlp, x, n, team);
   }
   if (m_.config.norm != NormKind::none) x = normalise(m_.norm, x, m_.config.hidden, n, own);
   own.outputs = x.data, own.ld_outputs = x.ld;
@@ -133,7 +147,7 @@ void Walk::recur(size_t number, int64_t T, const Team& team) {
   Own& own = own_[static_cast<size_t>(team.thread)];
   const Layer& layer = m_.layers[number];
   LayerState& s = states_[number];
-  const Range lines = unit_part(m_, team).lines;
+  const Range lines = unit_part(m_.unit_lines, m_.gates, team).lines;
   const auto* cells = m_.config.type == WeightType::fp32 ? m_.kernels.cell : m_.kernels.quick_cell;
   const bool gru = m_.config.cell == GRU;
   const std::vector<const float*> same(gru ? static_cast<size_t>(rows_) : 0, layer.recurrent_base.data());
@@ -145,7 +159,7 @@ void Walk::recur(size_t number, int64_t T, const Team& team) {
     Operand operand = prepare(layer.recurrent, before, m_.width, rows_, own);
     for (Range some{lines.first, lines.first}; some.last < lines.last; some.first = some.last) {
       some.last = std::min(some.first + most, lines.last);
-      m_.products().product(layer.recurrent, gate_groups(m_, some), operand, rows_, gru ? same.data() : received,
+      m_.products().product(layer.recurrent, gate_groups(m_.gates, some), operand, rows_, gru ? same.data() : received,
                             own.gates.data(), most * m_.gates * LINE);
       cells[m_.config.cell]({rows_, some, own.gates.data(), most * m_.gates * LINE, received, before, h, s.c.data(), m_.width});
     }
@@ -160,10 +174,10 @@ void Walk::logits(int64_t first, int64_t n, Range groups, float* y, const Team& 
   m_.products().product(m_.output, groups, operand, n, own.base.data(), y + groups.first * GROUP * LINE, m_.logit_width);
 }
 
-UnitPart unit_part(const Model& m, const Team& team) {
-  Range fours = team.part((m.unit_lines + GROUP - 1) / GROUP);
-  Range lines{std::min(fours.first * GROUP, m.unit_lines), std::min(fours.last * GROUP, m.unit_lines)};
-  return {lines, gate_groups(m, lines)};
+UnitPart unit_part(int64_t all, int64_t gates, const Team& team) {
+  Range fours = team.part((all + GROUP - 1) / GROUP);
+  Range lines{std::min(fours.first * GROUP, all), std::min(fours.last * GROUP, all)};
+  return {lines, gate_groups(gates, lines)};
 }
 
 }  // namespace rhapsode::engine

@@ -18,11 +18,11 @@ class Walk {
   // Room for `rows` sequences, for pieces of up to `most_steps` symbols of each, for a team of `threads`.
   Walk(const Model& model, int64_t rows, int64_t most_steps, int threads);
 
-  // State array `field` (0: h, 1: c) of a layer: plain rows [R, H].
-  void set_state(int64_t layer, int64_t field, const float* plain);
-  void get_state(int64_t layer, int64_t field, float* plain) const;
-  // That of one sequence: H floats.
-  void get_row(int64_t layer, int64_t field, int64_t row, float* plain) const;
+  // An array of the state: plain rows [R, array.width].
+  void set_state(const StateArray& array, const float* plain);
+  void get_state(const StateArray& array, float* plain) const;
+  // That of one sequence.
+  void get_row(const StateArray& array, int64_t row, float* plain) const;
   // The last sequence takes the place of sequence `row`, which is dropped. For a team of one.
   void drop_row(int64_t row);
 
@@ -36,7 +36,8 @@ class Walk {
  private:
   // What each thread has for itself.
   struct Own {
-    Buffer<float> vector, normed, input, gates;
+    Buffer<float> vector, normed, convolved, input, gates, inner_gates;
+    std::vector<Buffer<float>> past;     // by layer: the last vectors that its convolution read, those of a row together
     Buffer<uint8_t> operand;
     Buffer<float> operand_scale;
     std::vector<const float*> base;
@@ -61,16 +62,25 @@ class Walk {
   void receive(const Layer& layer, const int32_t* ids, Vectors x, int64_t n, Range groups, Own& own) const;
   void recur(size_t number, int64_t T, const Team& team);
 
+  // blocks.cpp
+  int64_t past_size(size_t layer) const;
+  void set_past(size_t layer, int64_t row, const float* plain);
+  void get_past(size_t layer, int64_t row, float* plain) const;
+  void move_past(size_t layer, int64_t from, int64_t to);
+  Vectors convolve(size_t number, Vectors x, int64_t T, Own& own) const;
+  Vectors feed(const Mlp& mlp, Vectors y, int64_t n, const Team& team);
+
   const Model& m_;
   int64_t rows_;
   std::vector<LayerState> states_;
   std::vector<Own> own_;
+  Buffer<float> inner_, fed_;  // of the latest MLP: its inner units, and what came out
 };
 
-// What a thread of a team works on in a recurrent layer: whole fours of lines of units, and their groups of gates.
+// What a thread of a team works on: whole fours of `all` lines of units, and their groups of `gates` gates.
 struct UnitPart {
   Range lines, groups;
 };
-UnitPart unit_part(const Model& model, const Team& team);
+UnitPart unit_part(int64_t all, int64_t gates, const Team& team);
 
 }  // namespace rhapsode::engine

@@ -32,15 +32,15 @@ class RandomParameters {
 
 // B sequences at their beginning, and arrays for where they end.
 struct States {
-  States(const Config& c, int64_t B) : zeros(static_cast<size_t>(B * c.hidden)) {
-    for (int64_t i = 0; i < c.layers * state_fields(c.cell); i++) {
-      after.emplace_back(zeros.size());
-      arrays.before.push_back(zeros.data());
+  States(const Model& m, int64_t B) {
+    for (const StateArray& array : m.state) {
+      zeros.emplace_back(static_cast<size_t>(B * array.width));
+      after.push_back(zeros.back());
+      arrays.before.push_back(zeros.back().data());
       arrays.after.push_back(after.back().data());
     }
   }
-  std::vector<float> zeros;
-  std::deque<std::vector<float>> after;
+  std::deque<std::vector<float>> zeros, after;
   StateArrays arrays;
 };
 
@@ -53,6 +53,8 @@ std::vector<Config> configurations() {
         c.vocabulary = 70, c.hidden = 37, c.layers = 2, c.cell = cell, c.input = input, c.norm = norm, c.residual = true;
         c.embedding_size = input == InputKind::embedding ? 21 : 1;
         all.push_back(c);
+        c.conv = 4, c.inner = 45;
+        all.push_back(c);
       }
   return all;
 }
@@ -64,7 +66,7 @@ std::vector<int32_t> some_ids(int64_t n) {
 }
 
 std::vector<float> logits_of(const Model& m, const std::vector<int32_t>& ids, int64_t T, int64_t B) {
-  States states(m.config, B);
+  States states(m, B);
   std::vector<float> logits(static_cast<size_t>(T * B * m.config.vocabulary));
   read(m, ids.data(), T, B, states.arrays, logits.data());
   return logits;
@@ -105,7 +107,7 @@ void instruction_sets_agree() {
 }
 
 std::vector<std::vector<int32_t>> written(const Model& m, int64_t B, int64_t most) {
-  States states(m.config, B);
+  States states(m, B);
   std::vector<Text> texts(static_cast<size_t>(B));
   for (size_t b = 0; b < texts.size(); b++) {
     texts[b].seed = b, texts[b].most = most, texts[b].end = 69;
@@ -122,7 +124,8 @@ std::vector<std::vector<int32_t>> written(const Model& m, int64_t B, int64_t mos
 
 void threads_write_what_one_does() {
   Config config;
-  config.vocabulary = 70, config.hidden = 200, config.layers = 1, config.embedding_size = 1;
+  config.vocabulary = 70, config.hidden = 200, config.layers = 2, config.embedding_size = 1;
+  config.conv = 3, config.inner = 150;
   RandomParameters parameters;
   const Model model(config, [&](const std::string& name, std::vector<int64_t> shape) { return parameters(name, shape); });
   const int before = thread_count();

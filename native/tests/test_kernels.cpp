@@ -132,6 +132,62 @@ void norms(const std::string& isa) {
   }
 }
 
+void convolutions(const std::string& isa) {
+  const Kernels& k = current_kernels();
+  for (int64_t taps : {2, 3, 4, 5, 9, 64})
+    for (int64_t T : {1, 3, 12})
+      for (int64_t D : {1, 37, 100}) {
+        constexpr int64_t B = 3;
+        const std::string what = isa + "convolution of " + std::to_string(taps) + " over " + std::to_string(T) + " ";
+        Matrix x(T * B, D, k.width), past((taps - 1) * B, D, k.width), weight(taps, D, k.width), bias(1, D, k.width);
+        Matrix out(T * B, D, k.width, false), expected(T * B, D, k.width, false), d_out(T * B, D, k.width);
+        const ShortConvolution c{T, B, taps, past.panels, x.panels, weight.panels, bias.buffer.data()};
+        const Range all{0, out.panels.count()};
+        reference::convolve(c, past.panels, x.panels, expected.panels);
+        k.convolve(c, out.panels, all, {0, T});
+        check_equal(out, expected, 1e-5, what);
+        Matrix d_after((taps - 1) * B, D, k.width), d_x(T * B, D, k.width, false), d_past((taps - 1) * B, D, k.width, false);
+        Matrix d_weight(taps, D, k.width), due_weight = copy_of(d_weight);
+        Matrix due_x(T * B, D, k.width, false), due_past((taps - 1) * B, D, k.width, false);
+        for (int64_t i = 0; i < taps - 1; i++)
+          for (int64_t b = 0; b < B; b++)
+            for (int64_t n = 0; n < D; n++)
+              reference::read_at(c, T + i, b, n, due_past.panels, due_x.panels) = d_after.panels.at(i * B + b, n);
+        reference::convolve_backward(c, past.panels, x.panels, d_out.panels, due_past.panels, due_x.panels, due_weight.panels);
+        k.convolve_backward(c, d_out.panels, d_after.panels, d_past.panels, d_x.panels, all, {0, T + taps - 1});
+        check_equal(d_x, due_x, 1e-5, what + "gradient of what was read");
+        check_equal(d_past, due_past, 1e-5, what + "gradient of the state");
+        k.convolve_parameters(c, d_out.panels, true, d_weight.panels, all);
+        check_equal(d_weight, due_weight, 1e-5, what + "gradient of the weights");
+      }
+}
+
+void gates(const std::string& isa) {
+  const Kernels& k = current_kernels();
+  for (int64_t M : {1, 37, 100}) {
+    Matrix inner(5, M, k.width, false), expected(5, M, k.width, false), d(5, M, k.width);
+    Matrix a(5, 2 * inner.panels.count() * k.width, k.width), due = copy_of(a);
+    for (int64_t r = 0; r < 5; r++)
+      for (int64_t u = 0; u < inner.panels.count() * k.width; u++) {
+        float &gate = due.panels.at(r, u / k.width * 2 * k.width + u % k.width);
+        float &up = due.panels.at(r, (u / k.width * 2 + 1) * k.width + u % k.width);
+        if (u >= M) gate = up = 0;
+        else gate *= 3;
+        a.panels.at(r, u / k.width * 2 * k.width + u % k.width) = gate;
+        a.panels.at(r, (u / k.width * 2 + 1) * k.width + u % k.width) = up;
+        if (u >= M) continue;
+        const reference::Gelu gelu(gate);
+        expected.panels.at(r, u) = static_cast<float>(gelu.value * up);
+        gate = static_cast<float>(d.panels.at(r, u) * up * gelu.derivative);
+        up = static_cast<float>(d.panels.at(r, u) * gelu.value);
+      }
+    k.gate(a.panels, inner.panels, {0, 5});
+    check_equal(inner, expected, 1e-5, isa + "gated units");
+    k.gate_backward(a.panels, d.panels, {0, 5});
+    check_equal(a, due, 1e-5, isa + "gradient of gated units");
+  }
+}
+
 void softmaxes(const std::string& isa) {
   const Kernels& k = current_kernels();
   for (int64_t V : {2, 16, 37, 1000}) {
@@ -181,7 +237,7 @@ void optimisers(const std::string& isa) {
 void test_kernels() {
   int threads = thread_count();
   on_every_isa([](const std::string& isa) {
-    products(isa), sequences(isa), masks(isa), norms(isa), softmaxes(isa), optimisers(isa);
+    products(isa), sequences(isa), masks(isa), norms(isa), convolutions(isa), gates(isa), softmaxes(isa), optimisers(isa);
   });
   use_threads(threads);
 }

@@ -191,6 +191,15 @@ class ModelConfig(Config):
     norm: Literal["none", "layer", "rms"] = option(
         "none", "normalise what each layer reads (where it reads a vector) and what the output layer reads"
     )
+    conv: int = option(
+        0,
+        "width of a short convolution over time of what each layer reads (where it reads a vector); 0 or 1: none",
+        low=0,
+        high=64,
+    )
+    mlp: float = option(
+        0.0, "inner width of a gated MLP after each layer, as a multiple of hidden; 0: none", low=0, high=16
+    )
     learned_state: bool = option(False, "train the initial state instead of starting from zeros")
     tied: bool = option(False, "the output layer shares the embedding's matrix (embedding_size must equal hidden)")
     dropout_input: float = option(0.0, "dropout of the input vector's entries", low=0, below=1)

@@ -2,7 +2,7 @@
 
 `open_engine` gives the native one (`rhapsode.native_engine`) where the native core was built.
 
-A state is a `State` of arrays [B, H]. Engines never write into a state they were given, so states are shared freely.
+A state is a `State` of arrays [B, n]. Engines never write into a state they were given, so states are shared freely.
 
 Batch law: row b of `step` depends on row b alone, to the last bit, however many rows there are. A matrix product over
 all rows at once would not do: its rounding depends on the number of rows. `step` therefore gives the rows to `forward`

@@ -15,8 +15,7 @@ import numpy as np
 import rhapsode._native as _native
 from rhapsode.engine import Answer, Ask, Engine
 from rhapsode.modelfile import ModelFile, Packed, Precision
-from rhapsode.nn.cells import CELLS
-from rhapsode.nn.spec import State
+from rhapsode.nn.spec import State, make_state
 
 
 class NativeEngine(Engine):
@@ -65,9 +64,8 @@ class NativeEngine(Engine):
 
     def _state(self, arrays: list[np.ndarray]) -> State:
         """The state of these arrays, those of a layer after those of the one before."""
-        kind = CELLS[self.config.cell].state
-        size = len(kind._fields)
-        return State(tuple(kind(*arrays[i : i + size]) for i in range(0, len(arrays), size)))
+        rest = iter(arrays)
+        return make_state(self.config, lambda *_: next(rest))
 
 
 def _arrays(state: State) -> list[np.ndarray]:

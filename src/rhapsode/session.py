@@ -1,6 +1,6 @@
 """A session: a model reading and writing one text. It can be forked at any point, saved and gone on with.
 
-A saved session is a safetensors file: the state's arrays ``layers.L.FIELD`` [1, H], ``logits`` [V] and ``recent`` [N],
+A saved session is a safetensors file: the state's arrays ``layers.L.FIELD`` [1, n], ``logits`` [V] and ``recent`` [N],
 and one metadata entry, ``rhapsode_session``, a JSON object with ``format`` (1), ``model`` (the model's digest) and
 ``pending`` (bytes in hexadecimal). It is of use with that model only.
 """
@@ -17,8 +17,7 @@ from rhapsode.config import SamplingConfig
 from rhapsode.engine import Engine
 from rhapsode.errors import SessionError
 from rhapsode.generate import Written, beam_search, fresh_seed, samples, write
-from rhapsode.nn.cells import CELLS
-from rhapsode.nn.spec import State
+from rhapsode.nn.spec import State, make_state
 from rhapsode.position import RECENT, Position, beginning, read
 from rhapsode.rules import Rules
 from rhapsode.tensorfile import TensorFile
@@ -123,17 +122,14 @@ def _state_arrays(state: State) -> dict[str, np.ndarray]:
 
 def _position(engine: Engine, file: TensorFile) -> Position:
     """The position that the file holds, if it is one of the model."""
-    V, H, kind = engine.config.vocab_size, engine.config.hidden, CELLS[engine.config.cell].state
+    V = engine.config.vocab_size
 
     def finite(name: str, shape: tuple[int, ...]) -> np.ndarray:
         if not np.isfinite(array := file.tensor(name, shape)).all():
             raise SessionError(f"{file.path}: tensor {name} holds what is not a number")
         return array
 
-    layers = [
-        kind(*(finite(f"layers.{number}.{field}", (1, H)) for field in kind._fields))
-        for number in range(engine.config.layers)
-    ]
+    state = make_state(engine.config, lambda layer, field, n: finite(f"layers.{layer}.{field}", (1, n)))
     recent = file.tensor("recent", (None,), "I32")
     if len(recent) > RECENT or (len(recent) and not 0 <= recent.min() <= recent.max() < V):
         raise SessionError(f"{file.path}: its recent symbols are none of the model's")
@@ -141,4 +137,4 @@ def _position(engine: Engine, file: TensorFile) -> Position:
         pending = bytes.fromhex(file.head["pending"])
     except (KeyError, TypeError, ValueError):
         raise SessionError(f"{file.path}: pending is {file.head.get('pending')!r}, expected hexadecimal") from None
-    return Position(State(tuple(layers)), finite("logits", (V,)), recent, pending)
+    return Position(state, finite("logits", (V,)), recent, pending)

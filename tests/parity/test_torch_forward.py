@@ -30,7 +30,15 @@ from rhapsode.config import ModelConfig
 from rhapsode.nn import masks
 from rhapsode.nn.cells import CELLS
 from rhapsode.nn.forward import forward
-from rhapsode.nn.spec import has_norm, initial_state, is_residual, layer_width, output_weight
+from rhapsode.nn.spec import (
+    has_conv,
+    has_norm,
+    initial_state,
+    is_residual,
+    layer_width,
+    make_state,
+    output_weight,
+)
 
 SEED = 11
 
@@ -170,13 +178,16 @@ class Autograd:
         value, final = self.loss()
         extra = [(f * torch.tensor(d)).sum() for f, d in zip(chain(*final), arrays(d_final), strict=True)]
         (value + sum(extra)).backward()
-        kind = CELLS[self.config.cell].state
         return {
             "loss": value.item(),
-            "final": type(d_final)(tuple(kind(*(a.detach().numpy() for a in layer)) for layer in final)),
+            "final": self.state([a.detach().numpy() for a in layer] for layer in final),
             "parameters": {name: v.grad.numpy() for name, v in self.p.items()},
-            "state": type(d_final)(tuple(kind(*(a.grad.numpy() for a in layer)) for layer in self.start)),
+            "state": self.state([a.grad.numpy() for a in layer] for layer in self.start),
         }
+
+    def state(self, layers):
+        rest = chain(*layers)
+        return make_state(self.config, lambda *_: next(rest))
 
     def loss(self):
         c, batch = self.config, self.batch
@@ -190,8 +201,12 @@ class Autograd:
                 a = v @ p["table"]
             else:
                 z = self.norm(v, f"layers.{layer}.norm.") if has_norm(c, layer) else v
+                if has_conv(c, layer):
+                    past = torch.where(reset[:, None], torch.zeros_like(self.start[layer][-1]), self.start[layer][-1])
+                    z, past = self.convolved(z, past, p["conv.weight"], p["conv.bias"])
                 a = z @ p["weight_ih"].T + p["bias"]
-            fields, state = CELLS[c.cell].state._fields, self.start[layer]
+            fields = CELLS[c.cell].state._fields
+            state = self.start[layer][: len(fields)]
             if c.learned_state:
                 new = [p[f"initial.{f}"].expand(B, -1) for f in fields]
             else:
@@ -201,9 +216,12 @@ class Autograd:
             for t in range(len(ids)):
                 state = getattr(self, c.cell)(a[t], W, p, *state)
                 outputs.append(state[0])
-            final.append(list(state))
+            final.append([*state, past] if has_conv(c, layer) else list(state))
             h = torch.stack(outputs)
             v = v + h if is_residual(c, layer) else h
+            if c.mlp:
+                gate, up = (self.norm(v, f"layers.{layer}.mlp.norm.") @ p["mlp.weight_in"].T).chunk(2, dim=-1)
+                v = v + (torch.nn.functional.gelu(gate, approximate="tanh") * up) @ p["mlp.weight_out"].T
         v = self.dropped("output", self.norm(v, "norm."), c.dropout_output)
         logits = v @ self.p[output_weight(c)].T + self.p["output.bias"]
         targets = torch.tensor(batch.targets).long()
@@ -218,6 +236,13 @@ class Autograd:
         if c.input == "embedding":
             return self.p["embedding.weight"][ids]
         return torch.nn.functional.one_hot(ids, layer_width(c, 0)).double()
+
+    def convolved(self, z, past, weight, bias):
+        """By torch's convolution, over [B, D, time]."""
+        D, K = weight.shape
+        read = torch.cat([past.view(-1, K - 1, D).mT, z.permute(1, 2, 0)], dim=2)
+        u = torch.nn.functional.conv1d(read, weight[:, None], bias, groups=D)
+        return u.permute(2, 0, 1), read[:, :, len(z) :].mT.flatten(1)
 
     def norm(self, x, prefix):
         if self.config.norm == "none":

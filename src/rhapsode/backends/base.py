@@ -46,7 +46,7 @@ class Gradients(NamedTuple):
     loss: float
     parameters: Parameters
     state: State
-    """with respect to the incoming state, [B, H] each"""
+    """with respect to the incoming state, an array for each of its arrays"""
     final: State
     """the outgoing state"""
 

@@ -4,8 +4,10 @@ A `ModelConfig` describes this network, for ids x[T, B] and a state that is pass
 
     v_0     = vector(x)                                  one-hot table row, embedding or scalar
     z_l     = norm_l(v_l)                                 where norm is on and v_l is a vector
-    h_l     = cell_l(W_ih z_l + b, state_l)               over all T steps; see nn/cells
-    v_l+1   = v_l + h_l   if residual and the widths agree, else   h_l
+    u_l     = conv_l(z_l, state_l)                        where conv is on and v_l is a vector, else z_l; see nn/blocks
+    h_l     = cell_l(W_ih u_l + b, state_l)               over all T steps; see nn/cells
+    y_l     = v_l + h_l   if residual and the widths agree, else   h_l
+    v_l+1   = y_l + mlp_l(norm'_l(y_l))                   where mlp is on, else y_l; see nn/blocks
     logits  = W_out norm_out(v_L) + b_out
 
 Dropout falls on v_0 (input), on v_1 … v_L-1 as the next layer reads them (between layers) and on what the output

@@ -8,8 +8,9 @@ from typing import TypeVar
 import numpy as np
 
 from rhapsode.config import ModelConfig
+from rhapsode.nn.blocks import gated_mlp, short_convolution
 from rhapsode.nn.cells import CELLS
-from rhapsode.nn.spec import State, has_norm, is_residual, output_weight
+from rhapsode.nn.spec import State, has_norm, is_residual, join_state, output_weight, split_state
 
 Array = TypeVar("Array")
 
@@ -31,15 +32,20 @@ def hidden(
     """What the output layer reads [T, B, H], and the state after the ids."""
     cell, layers, vector = CELLS[config.cell], [], _input(config, parameters, ids)
     for layer, before in enumerate(state.layers):
-        own = of_layer(parameters, layer)
+        own, (start, past) = of_layer(parameters, layer), split_state(before, cell.state)
         if vector is None:
             gates = own["table"][ids]
         else:
             read = normalise(config.norm, vector, own, "norm.") if has_norm(config, layer) else vector
+            if past is not None:
+                read, past = short_convolution(read, past, own["conv.weight"], own["conv.bias"])
             gates = read @ own["weight_ih"].T + own["bias"]
-        output, after = cell.scan(gates, before, own, config.nonlinearity)
-        layers.append(after)
+        output, after = cell.scan(gates, start, own, config.nonlinearity)
+        layers.append(join_state(after, past))
         vector = vector + output if vector is not None and is_residual(config, layer) else output
+        if config.mlp:
+            read = normalise(config.norm, vector, own, "mlp.norm.")
+            vector = vector + gated_mlp(read, own["mlp.weight_in"], own["mlp.weight_out"])
     assert vector is not None, "a model has at least one layer"
     return normalise(config.norm, vector, parameters, "norm."), State(tuple(layers))
 

@@ -13,7 +13,8 @@ by 1 / (1 - threshold(p)/256): probabilities are multiples of 1/256, so that the
 Where the masks fall, with their sites and shapes [R, C]:
 
     input                 vector v_0: [T*B, D], row t*B + b; D = V for one-hot input, whose one entry is kept or not
-    layers.L.input        what layer L > 0 reads: [T*B, H], likewise (before the norm)
+    layers.L.input        what layer L > 0 reads: [T*B, H], likewise (before the norm, the short convolution, and so
+                          also what the convolution's state holds; after the MLP of the layer before)
     output                what the output layer reads: [T*B, H], likewise (after the norm)
     layers.L.weight_hh    DropConnect: [H*G, H], entry [k*G + g, u] for W_hh[g*H + u, k]; one mask a training step
 

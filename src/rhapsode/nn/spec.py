@@ -2,15 +2,22 @@
 
     embedding.weight            [V, D]          input = embedding
     layers.0.table              [V, G*H]        input = one-hot: row x is W_ih x + b of the symbol x
+    layers.L.conv.weight, .bias [D, K], [D]     conv = K > 1, likewise; the last column meets the current vector
     layers.L.weight_ih          [G*H, D]        layers that read a vector
     layers.L.bias               [G*H]           likewise
     layers.L.weight_hh          [G*H, H]
     layers.L.bias_hn            [H]             gru
     layers.L.norm.weight        [D]             norm = layer or rms, layers that read a vector; .norm.bias for layer
     layers.L.initial.h, .c      [H]             learned_state
+    layers.L.mlp.weight_in      [2*M, H]        mlp, M = mlp * H: W_gate above W_up
+    layers.L.mlp.weight_out     [H, M]          likewise
+    layers.L.mlp.norm.weight    [H]             likewise, norm = layer or rms; .mlp.norm.bias for layer
     norm.weight, norm.bias      [H]             norm before the output layer
     output.weight               [V, H]          not where tied: then it is embedding.weight
     output.bias                 [V]
+
+The state of layer L has the arrays of its cell (h, or h and c) [B, H] and, where it has a short convolution, conv
+[B, (K-1)*D]: the last K-1 vectors that it read, the oldest first.
 
 Initial values are drawn with numpy from the seed and the parameter's name, so that they are the same on every
 backend and do not depend on which other parameters there are.
@@ -19,9 +26,11 @@ backend and do not depend on which other parameters there are.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,7 +58,7 @@ DECAYED = frozenset({"table", "embedding", "input", "recurrent", "output"})
 
 
 class State(NamedTuple):
-    """What a model remembers of the text so far: one `LayerState` a layer, arrays [B, H]."""
+    """What a model remembers of the text so far: one `LayerState` a layer, arrays [B, N] (`state_fields`)."""
 
     layers: tuple[LayerState, ...]
 
@@ -77,6 +86,9 @@ def _stack(c: ModelConfig) -> Iterator[Parameter]:
             D = layer_width(c, layer)
             if has_norm(c, layer):
                 yield from _norm(f"{name}.norm", D, c.norm)
+            if has_conv(c, layer):
+                yield Parameter(f"{name}.conv.weight", (D, c.conv), "conv")
+                yield Parameter(f"{name}.conv.bias", (D,), "bias")
             yield Parameter(f"{name}.weight_ih", (GH, D), "input")
             yield Parameter(f"{name}.bias", (GH,), "bias")
         yield Parameter(f"{name}.weight_hh", (GH, H), "recurrent")
@@ -85,6 +97,8 @@ def _stack(c: ModelConfig) -> Iterator[Parameter]:
         if c.learned_state:
             for field in cell.state._fields:
                 yield Parameter(f"{name}.initial.{field}", (H,), "state")
+        if c.mlp:
+            yield from _mlp(f"{name}.mlp", c)
     if c.norm != "none":
         yield from _norm("norm", H, c.norm)
 
@@ -101,6 +115,14 @@ def _norm(name: str, width: int, kind: str) -> Iterator[Parameter]:
         yield Parameter(f"{name}.bias", (width,), "bias")
 
 
+def _mlp(name: str, c: ModelConfig) -> Iterator[Parameter]:
+    M, H = mlp_width(c), c.hidden
+    if c.norm != "none":
+        yield from _norm(f"{name}.norm", H, c.norm)
+    yield Parameter(f"{name}.weight_in", (2 * M, H), "input")
+    yield Parameter(f"{name}.weight_out", (H, M), "input")
+
+
 def layer_width(config: ModelConfig, layer: int) -> int:
     """D: how many entries the vector has that `layer` reads (V for the one-hot vector)."""
     if layer > 0:
@@ -109,14 +131,28 @@ def layer_width(config: ModelConfig, layer: int) -> int:
 
 
 def has_norm(config: ModelConfig, layer: int) -> bool:
-    """Whether `layer` normalises what it reads: a one-hot vector or a lone number is not normalised."""
-    return config.norm != "none" and (layer > 0 or config.input == "embedding")
+    """Whether `layer` normalises what it reads."""
+    return config.norm != "none" and reads_vector(config, layer)
+
+
+def has_conv(config: ModelConfig, layer: int) -> bool:
+    """Whether a short convolution stands before `layer`."""
+    return config.conv > 1 and reads_vector(config, layer)
+
+
+def reads_vector(config: ModelConfig, layer: int) -> bool:
+    """Whether `layer` reads a vector worth the name: a one-hot vector or a lone number is none."""
+    return layer > 0 or config.input == "embedding"
+
+
+def mlp_width(config: ModelConfig) -> int:
+    """M: inner width of the gated MLPs, 0 where there are none."""
+    return max(1, round(config.mlp * config.hidden)) if config.mlp else 0
 
 
 def is_residual(config: ModelConfig, layer: int) -> bool:
     """Whether `layer` adds what it reads to its output."""
-    vector = layer > 0 or config.input == "embedding"
-    return config.residual and vector and layer_width(config, layer) == config.hidden
+    return config.residual and reads_vector(config, layer) and layer_width(config, layer) == config.hidden
 
 
 def output_weight(config: ModelConfig) -> str:
@@ -126,7 +162,8 @@ def output_weight(config: ModelConfig) -> str:
 
 def initial_parameters(config: ModelConfig, seed: int = 0) -> Parameters:
     """Initial values, float32. DESIGN §9's recipe: orthogonal recurrent blocks, table from N(0, 1), the rest uniform
-    in ±1/sqrt(fan in), biases zero; rows of the special symbols start at zero, so that an untrained one is neutral."""
+    in ±1/sqrt(fan in), biases zero, convolutions that change nothing; rows of the special symbols start at zero, so
+    that an untrained one is neutral."""
     return {p.name: draw(p, config, seed) for p in parameter_spec(config)}
 
 
@@ -137,6 +174,8 @@ def draw(p: Parameter, config: ModelConfig, seed: int) -> np.ndarray:
         return np.ones(p.shape, np.float32)
     if p.role in ("bias", "state"):
         return np.zeros(p.shape, np.float32)
+    if p.role == "conv":
+        return np.repeat(np.eye(1, p.shape[1], p.shape[1] - 1, np.float32), p.shape[0], axis=0)
     if config.init == "normal":
         value = rng.standard_normal(p.shape, np.float32) * np.float32(config.init_std)
     elif p.role == "recurrent":
@@ -157,13 +196,52 @@ def _orthogonal(rng: np.random.Generator, n: int) -> np.ndarray:
     return q * np.sign(np.diag(r))
 
 
+def state_fields(config: ModelConfig, layer: int) -> dict[str, int]:
+    """The arrays [B, N] of the layer's state: N by name."""
+    fields = dict.fromkeys(CELLS[config.cell].state._fields, config.hidden)
+    return fields | ({"conv": (config.conv - 1) * layer_width(config, layer)} if has_conv(config, layer) else {})
+
+
+def make_state(config: ModelConfig, array: Callable[[int, str, int], Any]) -> State:
+    """The state whose arrays are what `array` gives for (layer, field, N)."""
+
+    def layer_state(layer: int) -> LayerState:
+        cell_state: Any = CELLS[config.cell].state
+        fields = state_fields(config, layer)
+        kind = with_conv(cell_state) if "conv" in fields else cell_state
+        return kind(*(array(layer, field, width) for field, width in fields.items()))
+
+    return State(tuple(layer_state(layer) for layer in range(config.layers)))
+
+
+@cache
+def with_conv(kind: Any) -> Any:
+    """The kind of state that has one more array, `conv`."""
+    return namedtuple(f"{kind.__name__}AndConv", (*kind._fields, "conv"))
+
+
+def split_state(state: LayerState, kind: type[LayerState]) -> tuple[LayerState, Any]:
+    """A layer's state as that of its cell, of this kind, and that of its convolution, None where it has none."""
+    return kind(*state[: len(kind._fields)]), getattr(state, "conv", None)
+
+
+def join_state(state: LayerState, conv: Any) -> LayerState:
+    """What `split_state` took apart."""
+    kind: Any = type(state)
+    return state if conv is None else with_conv(kind)(*state, conv)
+
+
+def is_learned(config: ModelConfig, field: str) -> bool:
+    """Whether this array of a state begins with a trained value: a convolution has read zeros before any text."""
+    return config.learned_state and field != "conv"
+
+
 def initial_state(config: ModelConfig, parameters: Mapping[str, np.ndarray], batch_size: int) -> State:
     """The state before any text: zeros, or the trained initial state, for `batch_size` sequences."""
-    kind = CELLS[config.cell].state
 
-    def value(layer: int, field: str) -> np.ndarray:
-        if not config.learned_state:
-            return np.zeros((batch_size, config.hidden), np.float32)
+    def value(layer: int, field: str, width: int) -> np.ndarray:
+        if not is_learned(config, field):
+            return np.zeros((batch_size, width), np.float32)
         return np.repeat(parameters[f"layers.{layer}.initial.{field}"][None], batch_size, axis=0)
 
-    return State(tuple(kind(*(value(layer, f) for f in kind._fields)) for layer in range(config.layers)))
+    return make_state(config, value)

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from rhapsode.config import ModelConfig
 from rhapsode.errors import RunError
-from rhapsode.nn.cells import CELLS
-from rhapsode.nn.spec import Parameters, State, parameter_spec
+from rhapsode.nn.spec import Parameters, State, make_state, parameter_spec
 from rhapsode.tensorfile import TensorFile, write
 from rhapsode.training.progress import Progress
 
@@ -44,10 +43,7 @@ class Checkpoint:
         Raises:
             RunError: it is missing, damaged, or of another model.
         """
-        file, kind = TensorFile(path, ENTRY, "a checkpoint", RunError), CELLS[config.cell].state
+        file = TensorFile(path, ENTRY, "a checkpoint", RunError)
         parameters = {p.name: file.tensor(f"parameters.{p.name}", p.shape) for p in parameter_spec(config)}
-        layers = [
-            kind(*(file.tensor(f"state.{layer}.{field}", (None, config.hidden)) for field in kind._fields))
-            for layer in range(config.layers)
-        ]
-        return cls(parameters, file.under("optimizer."), State(tuple(layers)), Progress.from_json(file.head))
+        state = make_state(config, lambda layer, field, n: file.tensor(f"state.{layer}.{field}", (None, n)))
+        return cls(parameters, file.under("optimizer."), state, Progress.from_json(file.head))

@@ -91,8 +91,8 @@ class NativeLearner:
         state's."""
         for layer, arrays in enumerate(d_start.layers):
             for field, d in zip(arrays._fields, arrays, strict=True):
-                if self._initial:
-                    name = f"layers.{layer}.initial.{field}"
+                name = f"layers.{layer}.initial.{field}"
+                if name in self._initial:
                     self._initial[name].set_gradient(d[reset].sum(0, dtype=np.float32))
         return _map(lambda d: np.where(reset[:, None], np.float32(0), d), d_start)
 

@@ -11,43 +11,12 @@ from typing import Any
 import numpy as np
 
 import rhapsode._native as _native
+from rhapsode.backends.native.blocks import Convolved, GatedMLP, Masked, Normalised
 from rhapsode.backends.native.cells import NATIVE_CELLS
 from rhapsode.backends.native.masks import NOTHING, Dropout
 from rhapsode.config import ModelConfig
-from rhapsode.nn.cells import LayerState
-from rhapsode.nn.forward import EPSILON
-from rhapsode.nn.spec import State, has_norm, is_residual, layer_width
-
-
-class Masked:
-    """Dropout of vectors."""
-
-    def __init__(self) -> None:
-        self._ahead, self._back = _native.Dropout(), _native.Dropout()
-
-    def forward(self, x: Any, mask: Any) -> Any:
-        self._mask = mask
-        return x if mask is NOTHING else self._ahead.run(x, mask)
-
-    def backward(self, d: Any) -> Any:
-        return d if self._mask is NOTHING else self._back.run(d, self._mask)
-
-
-class Normalised:
-    """A norm, or none."""
-
-    def __init__(self, kind: str, width: int):
-        self._core = None if kind == "none" else _native.Norm(width, kind == "layer", EPSILON)
-
-    def parameters(self) -> dict[str, Any]:
-        return {p.name: p for p in self._core.parameters()} if self._core else {}
-
-    def forward(self, x: Any) -> Any:
-        self._x = x
-        return self._core.forward(x) if self._core else x
-
-    def backward(self, d: Any, accumulate: bool) -> Any:
-        return self._core.backward(self._x, d, accumulate) if self._core else d
+from rhapsode.nn.cells import CELLS, LayerState
+from rhapsode.nn.spec import State, has_conv, has_norm, is_residual, join_state, layer_width, split_state
 
 
 class Entry:
@@ -78,7 +47,7 @@ class Entry:
 
 
 class Layer:
-    """v_l → v_l+1: dropout between layers, norm, cell, residual."""
+    """v_l → v_l+1: dropout between layers, norm, short convolution, cell, residual, gated MLP."""
 
     def __init__(self, config: ModelConfig, index: int, precision: str):
         self._config, self._index = config, index
@@ -86,12 +55,18 @@ class Layer:
         width = layer_width(config, index)
         self._masked = Masked()
         self._norm = Normalised(config.norm if has_norm(config, index) else "none", width)
+        self._conv = Convolved(width, config.conv if has_conv(config, index) else 0)
         self._cell = NATIVE_CELLS[config.cell](self._table, width, config.hidden, config.nonlinearity, precision)
         self._residual = (_native.Sum(), _native.Sum()) if is_residual(config, index) else None
+        self._mlp = GatedMLP(config, precision)
 
     def parameters(self) -> dict[str, Any]:
-        norm = {f"norm.{name}": p for name, p in self._norm.parameters().items()}
-        return {f"layers.{self._index}.{name}": p for name, p in {**norm, **self._cell.parameters()}.items()}
+        parts = {"norm.": self._norm, "conv.": self._conv, "": self._cell, "mlp.": self._mlp}
+        return {
+            f"layers.{self._index}.{prefix}{name}": p
+            for prefix, part in parts.items()
+            for name, p in part.parameters().items()
+        }
 
     def forward(self, v: Any, steps: int, state: LayerState, dropout: Dropout | None) -> tuple[Any, LayerState]:
         """`v` are ids [T, B] where the layer has a table."""
@@ -103,16 +78,23 @@ class Layer:
             self._ids_mask = dropout.vectors("input", config.dropout_input)
         between = dropout.vectors(f"{site}.input", config.dropout) if dropout and self._index > 0 else NOTHING
         v = self._masked.forward(v, between)
-        self._read = self._norm.forward(v)
-        h, after = self._cell.forward(self._read, steps, state, dropout is not None, self._ids_mask, dropconnect)
-        return self._residual[0].run(v, h) if self._residual else h, after
+        start, past = split_state(state, CELLS[config.cell].state)
+        self._read, past = self._conv.forward(self._norm.forward(v), past)
+        h, after = self._cell.forward(self._read, steps, start, dropout is not None, self._ids_mask, dropconnect)
+        y = self._residual[0].run(v, h) if self._residual else h
+        return self._mlp.forward(y, dropout is not None), join_state(after, past)
 
     def backward(
         self, d: Any, d_after: LayerState | None, with_state: bool, accumulate: bool
     ) -> tuple[Any, list[np.ndarray] | None]:
-        d_read, d_before = self._cell.backward(self._read, d, d_after, self._ids_mask, with_state, accumulate)
+        d = self._mlp.backward(d, accumulate)
+        d_end, d_past = split_state(d_after, CELLS[self._config.cell].state) if d_after else (None, None)
+        d_read, d_before = self._cell.backward(self._read, d, d_end, self._ids_mask, with_state, accumulate)
         if self._table:
             return None, d_before
+        d_read, d_past = self._conv.backward(d_read, d_past, with_state, accumulate)
+        if d_before is not None and d_past is not None:
+            d_before = [*d_before, d_past]
         d_v = self._norm.backward(d_read, accumulate)
         if self._residual:
             d_v = self._residual[1].run(d_v, d)

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rhapsode.backends.torch.blocks import gated_mlp, short_convolution
 from rhapsode.backends.torch.cells import SCANS
 from rhapsode.backends.torch.masks import Dropout
 from rhapsode.config import ModelConfig
 from rhapsode.nn.cells import CELLS, LayerState
 from rhapsode.nn.forward import EPSILON, of_layer
-from rhapsode.nn.spec import State, has_norm, is_residual
+from rhapsode.nn.spec import State, has_norm, is_learned, is_residual, join_state, make_state, split_state
 
 
 def hidden(
@@ -31,20 +32,25 @@ def hidden(
     layers: list[LayerState] = []
     vector = _input(config, parameters, ids, dropout)
     for layer, before in enumerate(state.layers):
-        own = of_layer(parameters, layer)
+        own, (start, past) = of_layer(parameters, layer), split_state(before, CELLS[config.cell].state)
         if vector is not None and layer > 0 and dropout:
             vector = dropout.vectors(f"layers.{layer}.input", vector, config.dropout)
         if vector is None:
             gates = _table_rows(config, own["table"], ids, dropout)
         else:
             read = normalise(config.norm, vector, own, "norm.") if has_norm(config, layer) else vector
+            if past is not None:
+                read, past = short_convolution(read, past, own["conv.weight"], own["conv.bias"])
             gates = (read.to(dtype) @ own["weight_ih"].to(dtype).t()).float() + own["bias"]
         if dropout:
             own["weight_hh"] = dropout.recurrent(f"layers.{layer}.weight_hh", own["weight_hh"], config.dropconnect)
         own["weight_hh"] = own["weight_hh"].to(dtype)
-        output, after = SCANS[config.cell](gates, before, own, config.nonlinearity)
-        layers.append(after)
+        output, after = SCANS[config.cell](gates, start, own, config.nonlinearity)
+        layers.append(join_state(after, past))
         vector = vector + output if vector is not None and is_residual(config, layer) else output
+        if config.mlp:
+            read = normalise(config.norm, vector, own, "mlp.norm.")
+            vector = vector + gated_mlp(read, own["mlp.weight_in"], own["mlp.weight_out"], dtype)
     assert vector is not None
     vector = normalise(config.norm, vector, parameters, "norm.")
     if dropout:
@@ -64,14 +70,13 @@ def normalise(kind: str, x: Tensor, parameters: Mapping[str, Tensor], prefix: st
 
 def initial_state(config: ModelConfig, parameters: Mapping[str, Tensor], batch_size: int) -> State:
     """The state before any text; with a trained initial state, its gradient flows to that."""
-    kind = CELLS[config.cell].state
 
-    def value(layer: int, field: str) -> Tensor:
-        if config.learned_state:
+    def value(layer: int, field: str, width: int) -> Tensor:
+        if is_learned(config, field):
             return parameters[f"layers.{layer}.initial.{field}"].expand(batch_size, -1)
-        return parameters["output.bias"].new_zeros(batch_size, config.hidden)
+        return parameters["output.bias"].new_zeros(batch_size, width)
 
-    return State(tuple(kind(*(value(layer, f) for f in kind._fields)) for layer in range(config.layers)))
+    return make_state(config, value)
 
 
 def _input(

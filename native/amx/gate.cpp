@@ -1,0 +1,84 @@
+// The element-wise part of the gated MLP on tiles, and token tiles of row tiles.
+#include "dense.h"
+#include "scan_parts.h"
+#include "simd.h"
+
+namespace rhapsode::amx {
+namespace {
+
+// gelu(x) = x s with s = sigmoid(w), w = 2 sqrt(2/pi) (x + 0.044715 x^3): the tanh form.
+struct Gelu {
+  static constexpr float ONCE = 2 * 0.7978845608f, CUBED = ONCE * 0.044715f;
+
+  RHAPSODE_INLINE explicit Gelu(Vec x) : x(x), square(_mm512_mul_ps(x, x)) {
+    Vec w = _mm512_mul_ps(x, _mm512_fmadd_ps(all(CUBED), square, all(ONCE)));
+    s = _mm512_rcp14_ps(_mm512_add_ps(all(1), power_of_two(_mm512_mul_ps(w, all(-LOG2_E)))));
+  }
+  RHAPSODE_INLINE Vec value() const { return _mm512_mul_ps(x, s); }
+  RHAPSODE_INLINE Vec derivative() const {
+    Vec dw = _mm512_fmadd_ps(all(3 * CUBED), square, all(ONCE));
+    return _mm512_fmadd_ps(_mm512_mul_ps(value(), _mm512_sub_ps(all(1), s)), dw, s);
+  }
+  Vec x, square, s;
+};
+
+// Two rows of a row tile as a row of each of two token tiles.
+RHAPSODE_INLINE void store_tokens(Words even, Words odd, bf16* first, bf16* second) {
+  constexpr int blend = 0xf8;  // a | (b & c)
+  const Words upper = _mm512_set1_epi32(int(0xffff0000));
+  store(first, _mm512_ternarylogic_epi32(_mm512_slli_epi32(odd, 16), even, _mm512_set1_epi32(0xffff), blend));
+  store(second, _mm512_ternarylogic_epi32(_mm512_srli_epi32(even, 16), odd, upper, blend));
+}
+
+// Row r of block rb and pair k of columns.
+RHAPSODE_INLINE bf16* row_of(const RowTiles& x, int64_t rb, int64_t k, int64_t r) {
+  return x.data + ((rb * 2 + (r >> 4)) * x.width() + k) * TILE + (r & 15) * 32;
+}
+
+}  // namespace
+
+void arrange_tokens(const RowTiles& from, bf16* tokens, int64_t pitch, int thread, int threads) {
+  const Part part = part_of(from.blocks(), thread, threads);
+  for (int64_t rb = part.first; rb < part.last; rb++)
+    for (int64_t k = 0; k < from.width(); k++) {
+      bf16* to = tokens + (k * pitch + rb) * 2 * TILE;
+      for (int i = 0; i < 16; i++)
+        store_tokens(words(row_of(from, rb, k, 2 * i)), words(row_of(from, rb, k, 2 * i + 1)), to + i * 32, to + TILE + i * 32);
+    }
+}
+
+void gate(const RowTiles& a, const RowTiles& inner, const TurnedTiles& turned, int thread, int threads) {
+  const Part part = part_of(a.blocks(), thread, threads);
+  alignas(64) bf16 tokens[2][TILE];
+  for (int64_t rb = part.first; rb < part.last; rb++)
+    for (int64_t u = 0; u < inner.width(); u++) {
+      for (int r = 0; r < PAIR; r++) {
+        const Words g = words(row_of(a, rb, 2 * u, r)), up = words(row_of(a, rb, 2 * u + 1, r));
+        store(row_of(inner, rb, u, r), joined(_mm512_mul_ps(Gelu(low(g)).value(), low(up)),
+                                              _mm512_mul_ps(Gelu(high(g)).value(), high(up))));
+      }
+      if (!turned.data) continue;
+      for (int i = 0; i < 16; i++)
+        store_tokens(words(row_of(inner, rb, u, 2 * i)), words(row_of(inner, rb, u, 2 * i + 1)), tokens[0] + i * 32,
+                     tokens[1] + i * 32);
+      for (int half = 0; half < 2; half++)
+        store_transposed(tokens[half], turned.data + ((2 * u + half) * turned.pitch + rb) * TILE);
+    }
+}
+
+void gate_backward(const RowTiles& a, const RowTiles& d_inner, bf16* tokens, int64_t pitch, int thread, int threads) {
+  const Part part = part_of(a.blocks(), thread, threads);
+  for (int64_t rb = part.first; rb < part.last; rb++)
+    for (int64_t u = 0; u < d_inner.width(); u++)
+      for (int r = 0; r < PAIR; r++) {
+        bf16 *at_gate = row_of(a, rb, 2 * u, r), *at_up = row_of(a, rb, 2 * u + 1, r);
+        const Words g = words(at_gate), up = words(at_up), d = words(row_of(d_inner, rb, u, r));
+        const Gelu first(low(g)), second(high(g));
+        store(at_gate, joined(_mm512_mul_ps(_mm512_mul_ps(low(d), low(up)), first.derivative()),
+                              _mm512_mul_ps(_mm512_mul_ps(high(d), high(up)), second.derivative())));
+        store(at_up, joined(_mm512_mul_ps(low(d), first.value()), _mm512_mul_ps(high(d), second.value())));
+      }
+  arrange_tokens(a, tokens, pitch, thread, threads);
+}
+
+}  // namespace rhapsode::amx
