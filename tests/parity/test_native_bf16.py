@@ -101,6 +101,14 @@ def test_vectors_and_vocabularies(cell, V):
     check_gradients(config, 5, 12, 0.02)
 
 
+@pytest.mark.parametrize("norm", ["none", "rms", "layer"])
+@pytest.mark.parametrize(("hidden", "T", "B"), [(37, 63, 1), (100, 2, 33), (256, 9, 32)])
+def test_convolutions_and_mlps(norm, hidden, T, B):
+    for residual in (False, True):
+        config = config_of("lstm", hidden=hidden, layers=2, conv=4, mlp=1.3, norm=norm, residual=residual, dropout=0.2)
+        check_gradients(config, T, B, 0.02, accumulate=2, batch_size=B)
+
+
 @settings(max_examples=25, deadline=None)
 @given(model_configs(dropout=True, nonlinearity="tanh", norm="none"), st.integers(1, 9), st.integers(1, 5), seeds)
 def test_any_model(config, T, B, seed):

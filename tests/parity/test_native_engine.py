@@ -78,6 +78,19 @@ def test_wide_models_agree_tightly(isa, cell, hidden):
     reference, ids = Engine(file), random_ids(Engine(file), 63, 3)
     expected, _ = reference.read(ids, reference.initial_state(3))
     nats = reference.losses(ids[:-1], ids[1:], reference.initial_state(3))[0].mean()
+    check_precisions(file, ids, expected, nats)
+
+
+def test_convolutions_and_mlps_agree_tightly(isa):
+    fields = {"hidden": 100, "layers": 2, "norm": "rms", "conv": 4, "mlp": 1.3}
+    file = random_model(byte_tokenizer(), cell="lstm", scale=0.06, **fields)
+    reference, ids = Engine(file), random_ids(Engine(file), 63, 3)
+    expected, _ = reference.read(ids, reference.initial_state(3))
+    nats = reference.losses(ids[:-1], ids[1:], reference.initial_state(3))[0].mean()
+    check_precisions(file, ids, expected, nats)
+
+
+def check_precisions(file, ids, expected, nats):
     for precision, tolerance in ("fp32", 2e-5), ("bf16", 0.05), ("int8", 0.15):
         engine = NativeEngine(file, precision)
         found, _ = engine.read(ids, engine.initial_state(3))
@@ -103,9 +116,10 @@ def test_a_row_depends_on_itself_alone_and_reading_is_stepping(isa, file, precis
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("fields", [{"cell": "lstm", "hidden": 300}, {"cell": "gru", "hidden": 257, "layers": 2}])
-def test_wide_rows_do_not_depend_on_the_batch_or_the_threads(isa, threads, precision, fields):
+@pytest.mark.parametrize("blocks", [{}, {"layers": 2, "conv": 4, "mlp": 1.3}])
+def test_wide_rows_do_not_depend_on_the_batch_or_the_threads(isa, threads, precision, fields, blocks):
     """Enough weights and symbols for one sequence to be shared by threads, and more sequences than a thread's group."""
-    engine = NativeEngine(random_model(byte_tokenizer(), scale=0.1, **fields), precision)
+    engine = NativeEngine(random_model(byte_tokenizer(), scale=0.1, **fields | blocks), precision)
     ids = random_ids(engine, 70, 70)
     results = []
     for n in (1, 2, 3):

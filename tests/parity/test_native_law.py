@@ -1,6 +1,8 @@
 """Law 3: the native backend and torch agree for every model: outputs, every gradient, the weights after 20 optimiser
 steps; in fp32, on each instruction set that the machine has. Masks are the same bits on both, so dropout takes part."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -77,6 +79,16 @@ def test_awkward_sizes(isa, cell, hidden, T, B):
     same_gradients(config, T, B)
 
 
+@pytest.mark.parametrize(("conv", "mlp"), [(2, 0.0), (4, 1.5), (9, 0.01), (40, 4.0)])
+@pytest.mark.parametrize(("hidden", "T", "B"), [(37, 33, 1), (100, 1, 33), (66, 5, 17)])
+def test_convolutions_and_mlps_of_awkward_sizes(isa, conv, mlp, hidden, T, B):
+    """Convolutions that reach over the whole sequence and beyond, MLPs of one unit and of many."""
+    config = ModelConfig(
+        vocab_size=19, cell="gru", hidden=hidden, layers=2, conv=conv, mlp=mlp, norm="rms", dropout=0.2
+    )
+    same_gradients(config, T, B, accumulate=2, batch_size=B)
+
+
 @pytest.mark.parametrize("V", [2, 5000])
 def test_vocabularies(isa, V):
     """A large one goes through the output layer in pieces."""
@@ -146,7 +158,7 @@ def test_checkpoints_pass_between_backends(isa):
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def test_steps_repeat_to_the_bit(isa, cell):
-    config = ModelConfig(vocab_size=19, hidden=70, cell=cell, layers=2, dropconnect=0.2, dropout=0.2)
+    config = ModelConfig(vocab_size=19, hidden=70, cell=cell, layers=2, dropconnect=0.2, dropout=0.2, conv=4, mlp=1.5)
 
     def run():
         learner = make("native", config, initial_parameters(config))
@@ -166,6 +178,7 @@ def test_any_number_of_threads(isa, threads):
         for cell in ("rnn", "gru", "lstm"):
             config = ModelConfig(vocab_size=30, hidden=150, cell=cell, layers=2, norm="rms", dropconnect=0.2)
             same_gradients(config, 4, 11)
+            same_gradients(dataclasses.replace(config, conv=4, mlp=1.5), 4, 11)
     finally:
         _native.use_threads(before)
 

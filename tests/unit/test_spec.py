@@ -8,7 +8,7 @@ from learners import model_configs
 from rhapsode.config import ModelConfig
 from rhapsode.nn.cells import CELLS
 from rhapsode.nn.forward import forward
-from rhapsode.nn.spec import initial_parameters, initial_state, parameter_spec
+from rhapsode.nn.spec import initial_parameters, initial_state, parameter_spec, state_fields
 
 
 def shapes(**fields):
@@ -53,6 +53,40 @@ def test_scalar_rnn_with_rms_norm():
         "output.weight": (9, 4),
         "output.bias": (9,),
     }
+
+
+def test_short_convolution_and_gated_mlp():
+    """A layer that reads a table has no convolution; every layer has an MLP."""
+    found = shapes(layers=2, conv=3, mlp=1.5, norm="rms", learned_state=True)
+    assert {name: shape for name, shape in found.items() if ".conv." in name or ".mlp." in name} == {
+        "layers.0.mlp.norm.weight": (4,),
+        "layers.0.mlp.weight_in": (12, 4),
+        "layers.0.mlp.weight_out": (4, 6),
+        "layers.1.conv.weight": (4, 3),
+        "layers.1.conv.bias": (4,),
+        "layers.1.mlp.norm.weight": (4,),
+        "layers.1.mlp.weight_in": (12, 4),
+        "layers.1.mlp.weight_out": (4, 6),
+    }
+    assert not any("initial.conv" in name for name in found)
+    assert shapes(mlp=0.01)["layers.0.mlp.weight_out"] == (4, 1)
+    assert shapes(layers=2, conv=1) == shapes(layers=2)
+    embedded = {"input": "embedding", "embedding_size": 7}
+    assert shapes(conv=3, **embedded)["layers.0.conv.weight"] == (7, 3)
+    config = ModelConfig(vocab_size=9, hidden=4, layers=2, conv=3, **embedded)
+    assert [state_fields(config, layer) for layer in (0, 1)] == [
+        {"h": 4, "c": 4, "conv": 14},
+        {"h": 4, "c": 4, "conv": 8},
+    ]
+
+
+def test_a_new_convolution_changes_nothing():
+    plain, convolved = (ModelConfig(vocab_size=9, hidden=4, layers=3, conv=conv) for conv in (0, 4))
+    ids = np.arange(9, dtype=np.int32)[:, None]
+    one, other = (
+        forward(c, p, ids, initial_state(c, p, 1))[0] for c in (plain, convolved) for p in [initial_parameters(c)]
+    )
+    np.testing.assert_array_equal(one, other)
 
 
 @settings(max_examples=40, deadline=None)

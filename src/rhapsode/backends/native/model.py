@@ -61,7 +61,7 @@ class Layer:
         self._mlp = GatedMLP(config, precision)
 
     def parameters(self) -> dict[str, Any]:
-        parts = {"norm.": self._norm, "conv.": self._conv, "": self._cell, "mlp.": self._mlp}
+        parts: dict[str, Any] = {"norm.": self._norm, "conv.": self._conv, "": self._cell, "mlp.": self._mlp}
         return {
             f"layers.{self._index}.{prefix}{name}": p
             for prefix, part in parts.items()
