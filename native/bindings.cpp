@@ -297,7 +297,7 @@ void bind_layers(nb::module_& m) {
       }, inside);
 
   nb::class_<Sum>(m, "Sum", "a + b")
-      .def(nb::init<>())
+      .def(nb::new_([](const std::string& precision) { return make_sum(precision_of(precision)); }), "precision"_a)
       .def("run", [](Sum& s, const Activations& a, const Activations& b) -> const Activations& {
         require_matrix(b, a.rows(), a.columns(), "sum: shapes differ");
         nb::gil_scoped_release release;
@@ -363,7 +363,7 @@ void bind_blocks(nb::module_& m) {
           nb::gil_scoped_release release;
           out = &c.forward(x, B, before.data(), after.data());
         }
-        return std::make_tuple(out, after);
+        return std::make_tuple(out, nb::cast(std::move(after)));
       }, inside, "x"_a, "state"_a)
       .def("backward", [](Convolution& c, const Activations& x, const Activations& d_output,
                           std::optional<FloatsIn> d_after, bool with_state, bool accumulate) {

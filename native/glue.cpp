@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "amx/make.h"
 #include "plain.h"
 #include "threads.h"
 
@@ -24,6 +25,14 @@ const Activations& Sum::run(const Activations& a, const Activations& b) {
   Panels out = out_.shape(x.rows, x.columns, x.width);
   parallel([&](const Team& team) { k_.add(x, y, out, team.part(x.rows)); });
   return out_;
+}
+
+std::unique_ptr<Sum> make_sum(Precision precision) {
+#if defined(RHAPSODE_HAS_AMX)
+  if (precision == Precision::bf16) return amx::make_sum();
+#endif
+  (void)precision;
+  return std::make_unique<Sum>();
 }
 
 const Activations& Dropout::run(const Activations& input, const Mask& mask) {

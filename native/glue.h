@@ -31,15 +31,18 @@ class Vectors {
   OwnedActivations out_;
 };
 
-// out = a + b.
+// out = a + b, in fp32, or for `make_sum(bf16)` in the form that both have.
 class Sum {
  public:
-  const Activations& run(const Activations& a, const Activations& b);
+  virtual ~Sum() = default;
+  virtual const Activations& run(const Activations& a, const Activations& b);
 
  private:
   const Kernels& k_ = current_kernels();
   OwnedActivations out_;
 };
+
+std::unique_ptr<Sum> make_sum(Precision precision);
 
 // out = x under a mask: the same forward and backward.
 class Dropout {

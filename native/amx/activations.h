@@ -34,9 +34,9 @@ class TileReader {
   // T and B as the reader sees them: rows = T * B.
   void read(const Activations& x, const Mask& mask, int64_t T, int64_t B, bool with_turned) {
     const auto* own = dynamic_cast<const TileActivations*>(&x);
-    if (own && (own->tiles.T != T || own->tiles.B != B)) own = nullptr;
+    if (own && !own->tiles.lies_as(T, B)) own = nullptr;
     if (own && !mask.on() && (own->turned.data || !with_turned)) {
-      tiles = own->tiles, turned = own->turned;
+      tiles = {own->tiles.data, T, B, own->tiles.columns}, turned = own->turned;
       return;
     }
     tiles = {nullptr, T, B, x.columns()};

@@ -18,6 +18,11 @@ struct RowTiles {
   int64_t blocks() const { return T * pairs(B); }
   int64_t width() const { return pairs(columns); }
   int64_t size() const { return blocks() * width() * 2 * TILE; }
+  // Whether its rows lie where those of other sizes with the same product do: no padding between steps in either.
+  bool lies_as(int64_t other_T, int64_t other_B) const {
+    const bool dense = (T == 1 || B % PAIR == 0) && (other_T == 1 || other_B % PAIR == 0);
+    return (T == other_T && B == other_B) || (dense && T * B == other_T * other_B);
+  }
 };
 
 // Turned tiles [2 * pairs(columns)][pitch] of the same matrix: one for each 32 rows.
@@ -49,6 +54,9 @@ void project(const RowTiles& x, const bf16* forward_weights, const float* bias, 
 // backward weights, activations times forward weights.
 void multiply_rows(const RowTiles& x, const bf16* weights, const Mask& mask, const RowTiles& to, int thread,
                   int threads);
+
+// to = a + b; all lie alike.
+void add(const RowTiles& a, const RowTiles& b, const RowTiles& to, int thread, int threads);
 
 // Token tiles [pairs][pitch][2] of row tiles.
 void arrange_tokens(const RowTiles& from, bf16* tokens, int64_t pitch, int thread, int threads);

@@ -76,7 +76,7 @@ class GatedMLP:
         width = mlp_width(config)
         self._norm = Normalised(config.norm if width else "none", config.hidden)
         self._core = _native.GatedMlp(config.hidden, width, precision) if width else None
-        self._sum, self._d_sum = _native.Sum(), _native.Sum()
+        self._sum, self._d_sum = _native.Sum(precision), _native.Sum(precision)
 
     def parameters(self) -> dict[str, Any]:
         norm = {f"norm.{name}": p for name, p in self._norm.parameters().items()}

@@ -57,7 +57,7 @@ class Layer:
         self._norm = Normalised(config.norm if has_norm(config, index) else "none", width)
         self._conv = Convolved(width, config.conv if has_conv(config, index) else 0)
         self._cell = NATIVE_CELLS[config.cell](self._table, width, config.hidden, config.nonlinearity, precision)
-        self._residual = (_native.Sum(), _native.Sum()) if is_residual(config, index) else None
+        self._residual = (_native.Sum(precision), _native.Sum(precision)) if is_residual(config, index) else None
         self._mlp = GatedMLP(config, precision)
 
     def parameters(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-// The element-wise part of the gated MLP on tiles, and token tiles of row tiles.
+// Element-wise work on tiles: sums, the gated MLP's units, token tiles of row tiles.
 #include "dense.h"
 #include "scan_parts.h"
 #include "simd.h"
@@ -36,6 +36,14 @@ RHAPSODE_INLINE bf16* row_of(const RowTiles& x, int64_t rb, int64_t k, int64_t r
 }
 
 }  // namespace
+
+void add(const RowTiles& a, const RowTiles& b, const RowTiles& to, int thread, int threads) {
+  const Part part = part_of(to.size() / 32, thread, threads);
+  for (int64_t i = part.first * 32; i < part.last * 32; i += 32) {
+    const Words x = words(a.data + i), y = words(b.data + i);
+    store(to.data + i, joined(_mm512_add_ps(low(x), low(y)), _mm512_add_ps(high(x), high(y))));
+  }
+}
 
 void arrange_tokens(const RowTiles& from, bf16* tokens, int64_t pitch, int thread, int threads) {
   const Part part = part_of(from.blocks(), thread, threads);
