@@ -1,6 +1,6 @@
 """What counting achieves on a text, by length of context: held-out loss and seconds of a Kneser-Ney n-gram.
 
-    python benchmarks/ngram.py ../shared/data/tinyshakespeare.txt
+    python benchmarks/ngram.py                                          ../shared/data/tinyshakespeare.txt
     python benchmarks/ngram.py ../shared/data/names.txt --held-out 1000
 
 Text is read and split as `rhapsode prepare` does it. Every quality table carries the best line of this one.
@@ -22,7 +22,7 @@ from rhapsode.text.corpus import Corpus, prepare
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", nargs="+")
+    parser.add_argument("source", nargs="*", default=["../shared/data/tinyshakespeare.txt"])
     parser.add_argument("--tokenizer", default="char")
     parser.add_argument("--held-out", type=float, default=0.1)
     parser.add_argument("--orders", type=int, default=8)

@@ -15,6 +15,7 @@
 #include "isa.h"
 #include "layers.h"
 #include "optimizer.h"
+#include "peak.h"
 #include "threads.h"
 
 namespace nb = nanobind;
@@ -232,6 +233,12 @@ void bind_machine(nb::module_& m) {
   m.def("threads", &thread_count, nb::call_guard<nb::gil_scoped_release>(), "threads in the pool");
   m.def("use_threads", &use_threads, "n"_a, nb::call_guard<nb::gil_scoped_release>(), "use n threads from now on");
   m.def("supports_bf16", [] { return supports(Precision::bf16); }, "whether bf16 layers can be made");
+  m.def("measured_peak", [](const std::string& precision, double seconds) {
+    require(seconds > 0 && seconds <= 60, "seconds: above 0, at most 60");
+    const Precision of = precision_of(precision);
+    nb::gil_scoped_release release;
+    return measured_peak(of, seconds);
+  }, "precision"_a, "seconds"_a, "floating-point operations a second of the pool's threads, doing nothing else");
 }
 
 void bind_data(nb::module_& m) {

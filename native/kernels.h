@@ -128,6 +128,9 @@ struct Kernels {
 
   SquareSums (*square_sums)(const float* x, int64_t size, float clip_value);
   void (*update[METHODS])(const Update&);
+
+  // Nothing but `rounds` of fused multiply-adds, all of whose operands are in registers; the floating-point operations.
+  int64_t (*multiply_adds)(int64_t rounds);
 };
 
 const Kernels& plain_kernels();

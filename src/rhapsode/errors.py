@@ -11,6 +11,7 @@
     ├── RunError             a run folder cannot be started, resumed or found
     ├── OutputError          a file cannot be written
     ├── MissingDependency    an optional package is needed and not installed
+    ├── BenchmarkError       a measurement cannot be made, or contestants do not compute the same
     └── TrainingError        the work itself failed (a loss that is not a number)
 
 Every message is one line: what, where, what is allowed. `exit_status` is what the command line exits with:
@@ -73,6 +74,12 @@ class OutputError(RhapsodeError):
 
 class MissingDependency(RhapsodeError):
     """An optional package is needed and not installed."""
+
+
+class BenchmarkError(RhapsodeError):
+    """A measurement cannot be made, or what is compared does not compute the same."""
+
+    exit_status = 1
 
 
 class TrainingError(RhapsodeError):

@@ -22,7 +22,7 @@ HEIGHTS = [
     {"text", "nn", "matching"},
     {"modelfile", "sampling"},
     {"backends", "engine", "session", "model"},
-    {"training", "evaluate", "analysis"},
+    {"training", "evaluate", "analysis", "benchmark"},
     {"cli"},
 ]
 """DESIGN's order: a module may import from its own height and below. Modules not named here share the middle."""

@@ -26,6 +26,7 @@ COMMANDS = {
     "prepare": "turn text into a corpus of tokens on disk",
     "export": "a model in another form, such as int8: a quarter of the size",
     "plan": "what train would do in a given time, and why",
+    "bench": "how fast this machine trains and writes, beside torch",
     "demo": "train on text that is on this computer, and write with the model",
     "completion": "completion of commands and options for a shell",
 }

@@ -1,0 +1,75 @@
+"""What `rhapsode train` costs beside its steps: seconds from process start to the first of them, and its memory.
+
+The native backend runs where torch cannot be imported, as if it were not installed; then the torch backend, where torch
+is. Each run starts from text that it has not seen before (an empty cache) and ends after a few hundred steps.
+Medians of 5 runs; memory is the most that was resident (Linux).
+
+    python benchmarks/startup.py
+    python benchmarks/startup.py --hidden 256 --text book.txt
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+RUNS = 5
+LIMITS = "first step < 1 s, less than 150 MB"
+CHILD = """
+import re, sys
+if "native" in sys.argv:
+    sys.modules["torch"] = None
+from rhapsode.cli.main import main
+status = main(sys.argv[1:])
+print("VmHWM", re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
+sys.exit(status)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--text", type=Path, default=Path("../shared/data/tinyshakespeare.txt"))
+    parser.add_argument("--hidden", type=int, default=512)
+    parser.add_argument("--steps", type=int, default=200, help="of the native backend; torch does a tenth")
+    args = parser.parse_args()
+    if not args.text.is_file():
+        sys.exit(f"--text: {args.text}: no such file")
+    for backend in ("native", "torch"):
+        if backend == "torch" and not importlib.util.find_spec("torch"):
+            continue
+        steps = args.steps if backend == "native" else max(1, args.steps // 10)
+        runs = [_run(backend, args.text, args.hidden, steps) for _ in range(RUNS)]
+        first, memory = (statistics.median(column) for column in zip(*runs, strict=True))
+        print(f"{backend}: {first:.2f} s to the first step, {memory:.0f} MB", flush=True)
+    print(f"to be held by the native backend at --hidden 512: {LIMITS}")
+
+
+def _run(backend: str, text: Path, hidden: int, steps: int) -> tuple[float, float]:
+    """Seconds to the first step, and MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["train", str(text), "--out", f"{folder}/run", "--hidden", str(hidden), "--steps", str(steps)]
+        command = [sys.executable, "-c", CHILD, *words, "--backend", backend, "--no-samples"]
+        environment = os.environ | {"RHAPSODE_CACHE": f"{folder}/cache"}
+        first, said = None, []
+        begun = time.perf_counter()
+        with subprocess.Popen(
+            command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        ) as p:
+            for line in p.stderr:
+                said.append(line)
+                if first is None and " step 1 " in line:
+                    first = time.perf_counter() - begun
+    if p.returncode or first is None:
+        sys.exit("".join(said))
+    return first, int(said[-1].split()[1]) / 1024
+
+
+if __name__ == "__main__":
+    main()

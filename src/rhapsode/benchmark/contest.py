@@ -1,0 +1,186 @@
+"""Contestants, the processes they work in, and their turns.
+
+A side (the native core on one instruction set, or torch) is a process, so that the environment can hold it to
+an instruction set and its threads disturb nobody else's. It holds any number of contestants. Parent and process speak
+in lines of JSON: a request ``[what, ...]``, an answer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+from rhapsode.config import ModelConfig
+from rhapsode.errors import BenchmarkError
+
+TURNS = 5
+"""How often each contestant runs, at least, for a median."""
+PAUSE = 0.03
+"""Seconds after which threads that the contestant before has left spinning are asleep."""
+
+TORCH_LIMITS = {
+    "plain": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"},
+    "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    "avx512": {
+        "ATEN_CPU_CAPABILITY": "avx512",
+        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX512",
+    },
+}
+"""The variables that hold torch and its libraries to an instruction set; where there is no entry it may use all."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A model with random weights, and what is done with it: the same for all contestants that are compared."""
+
+    work: str
+    """`training`: whole optimiser steps; `writing`: symbol after symbol"""
+    model: ModelConfig
+    batch_size: int
+    """B sequences side by side"""
+    length: int = 64
+    """T symbols a step; of no meaning for writing"""
+
+    def to_json(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "model": self.model.to_json()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Task:
+        return cls(**{**values, "model": ModelConfig.from_json(values["model"])})
+
+
+class Entry(NamedTuple):
+    """How a contestant does a task."""
+
+    backend: str
+    """native or torch"""
+    precision: str
+    """fp32 or bf16; int8 for the native engine; bf16 is autocast for torch"""
+    embedded: bool = False
+    """torch, training: an embedding as wide as the layer in place of one-hot symbols"""
+
+    @property
+    def name(self) -> str:
+        return f"{self.backend} {self.precision}" + " embedded" * self.embedded
+
+
+class Contestant(Protocol):
+    """An entry at work on a task."""
+
+    def probe(self) -> list[float]:
+        """Figures that show what it computes. Called once, before any work."""
+        ...
+
+    def work(self) -> int:
+        """Do a piece of the work; the tokens it came to."""
+        ...
+
+
+class Side:
+    """A process with contestants, by number. To be used in a `with` statement, which ends it.
+
+    Args:
+        isa: the instruction set it is held to; None: what the environment says.
+        threads: that it works with; None: as many as it takes by itself.
+    """
+
+    def __init__(self, backend: str, isa: str | None = None, threads: int | None = None):
+        self.backend, self._count = backend, 0
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "rhapsode.benchmark.worker"],
+            env=os.environ | _environment(backend, isa, threads),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for the parent
+        )
+
+    def __enter__(self) -> Side:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def enter(self, entry: Entry, task: Task) -> tuple[int, list[float]]:
+        """Make a contestant; its number and what its probe shows."""
+        self._count += 1
+        return self._count, self._ask("enter", self._count, entry, task.to_json())
+
+    def run(self, number: int, seconds: float, cpu_time: bool = False) -> float:
+        """Tokens a second over about `seconds` of work; `cpu_time`: of the processor's time, all threads together."""
+        time.sleep(PAUSE)
+        return self._ask("run", number, seconds, cpu_time)
+
+    def leave(self, number: int) -> None:
+        """Forget a contestant."""
+        self._ask("leave", number)
+
+    def machine(self) -> dict[str, Any]:
+        """What the native core works with: isa, threads, bf16 (whether it trains in it)."""
+        return self._ask("machine")
+
+    def peak(self, precision: str, seconds: float = 0.2) -> float:
+        """Floating-point operations a second of the native core doing nothing else, all threads together."""
+        return self._ask("peak", precision, seconds)
+
+    def _ask(self, *request: object) -> Any:
+        assert self._process.stdin
+        assert self._process.stdout
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            raise BenchmarkError(f"the process of the {self.backend} side ended early: {_request_name(request)}")
+        return json.loads(answer)
+
+
+def _environment(backend: str, isa: str | None, threads: int | None) -> dict[str, str]:
+    count = {"RHAPSODE_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)} if threads else {}
+    if backend == "native":
+        return count | ({"RHAPSODE_ISA": isa} if isa else {})
+    return count | TORCH_LIMITS.get(isa or os.environ.get("RHAPSODE_ISA", ""), {})
+
+
+def _request_name(request: tuple[Any, ...]) -> str:
+    return " ".join(str(word) for word in request if isinstance(word, str | int | float))
+
+
+def contest(
+    task: Task, entries: Mapping[Entry, Side], turns: int = TURNS, seconds: float = 0.25, cpu_time: bool = False
+) -> dict[Entry, float]:
+    """The median speed of each entry, tokens a second, over `turns` turns of about `seconds`, all in turn.
+
+    Raises:
+        BenchmarkError: they do not compute the same.
+    """
+    numbers, probes = {}, {}
+    for entry, side in entries.items():
+        numbers[entry], probes[entry] = side.enter(entry, task)
+    try:
+        _require_parity(task, probes)
+        speeds: dict[Entry, list[float]] = {entry: [] for entry in entries}
+        for _ in range(turns):
+            for entry, side in entries.items():
+                speeds[entry].append(side.run(numbers[entry], seconds, cpu_time))
+    finally:
+        for entry, side in entries.items():
+            side.leave(numbers[entry])
+    return {entry: statistics.median(found) for entry, found in speeds.items()}
+
+
+def _require_parity(task: Task, probes: Mapping[Entry, list[float]]) -> None:
+    from rhapsode.benchmark import training, writing
+
+    {"training": training, "writing": writing}[task.work].require_parity(task, probes)
