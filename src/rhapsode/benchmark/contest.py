@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 from rhapsode.config import ModelConfig
-from rhapsode.errors import BenchmarkError
+from rhapsode.errors import BenchmarkError, ConfigError
 
 TURNS = 5
 """How often each contestant runs, at least, for a median."""
@@ -87,6 +87,8 @@ class Contestant(Protocol):
 class Side:
     """A process with contestants, by number. To be used in a `with` statement, which ends it.
 
+    What goes wrong there is raised here: ConfigError for a setting of the environment, else BenchmarkError.
+
     Args:
         isa: the instruction set it is held to; None: what the environment says.
         threads: that it works with; None: as many as it takes by itself.
@@ -100,7 +102,7 @@ class Side:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # Ctrl-C is for the parent
+            process_group=0,  # Ctrl-C is for the parent
         )
 
     def __enter__(self) -> Side:
@@ -141,9 +143,12 @@ class Side:
             answer = self._process.stdout.readline()
         except BrokenPipeError:
             answer = ""
-        if not answer:
-            raise BenchmarkError(f"the process of the {self.backend} side ended early: {_request_name(request)}")
-        return json.loads(answer)
+        said = json.loads(answer) if answer else {"error": "its process ended early"}
+        if "setting" in said:
+            raise ConfigError(*said["setting"])
+        if "error" in said:
+            raise BenchmarkError(f"{self.backend}: {said['error']}")
+        return said["answer"]
 
 
 def _environment(backend: str, isa: str | None, threads: int | None) -> dict[str, str]:
@@ -151,10 +156,6 @@ def _environment(backend: str, isa: str | None, threads: int | None) -> dict[str
     if backend == "native":
         return count | ({"RHAPSODE_ISA": isa} if isa else {})
     return count | TORCH_LIMITS.get(isa or os.environ.get("RHAPSODE_ISA", ""), {})
-
-
-def _request_name(request: tuple[Any, ...]) -> str:
-    return " ".join(str(word) for word in request if isinstance(word, str | int | float))
 
 
 def contest(

@@ -24,7 +24,7 @@ Sides = dict[str, Side]
 
 
 def summary(seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run all of it in about `seconds` and the time that the processes need to start; a slow machine takes longer.
+    """Run all of it, in turns that last about `seconds` together; starting, warming up and checking take as long again.
 
     `say` is told what is measured next. Returned are
 

@@ -9,14 +9,24 @@ from collections.abc import Callable
 from typing import Any
 
 from rhapsode.benchmark.contest import Contestant, Entry, Task
+from rhapsode.errors import ConfigError
 
 
 def main() -> None:
     """Answer requests until there are no more."""
     contestants: dict[int, Contestant] = {}
     for line in sys.stdin:
-        what, *arguments = json.loads(line)
-        print(json.dumps(REQUESTS[what](contestants, *arguments)), flush=True)
+        print(json.dumps(_answer(contestants, *json.loads(line))), flush=True)
+
+
+def _answer(contestants: dict[int, Contestant], what: str, *arguments: Any) -> dict[str, Any]:
+    """The answer to a request, or what went wrong."""
+    try:
+        return {"answer": REQUESTS[what](contestants, *arguments)}
+    except ConfigError as error:
+        return {"setting": [error.option, error.found, error.allowed]}
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
 def make_contestant(entry: Entry, task: Task) -> Contestant:

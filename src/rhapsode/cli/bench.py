@@ -23,7 +23,7 @@ class Options(CommandOptions):
     machine has, torch too.
     """
 
-    seconds: float = option(20.0, "time for all turns; starting comes on top, and slow machines take longer", low=1)
+    seconds: float = option(12.0, "length of all turns together; what is between them comes on top", low=1)
 
 
 def run(options: Options) -> int:
@@ -47,7 +47,7 @@ def run(options: Options) -> int:
 
 def _machine(found: dict[str, Any]) -> Iterator[str]:
     machine = found["machine"]
-    yield f"instruction set {machine['isa']}, {machine['threads']} threads"
+    yield f"instruction set {machine['isa']}, threads: {machine['threads']}"
     for precision, peak in found["peak"].items():
         yield f"measured peak in {precision}: {peak / 1e9:,.0f} GFLOP/s"
 
