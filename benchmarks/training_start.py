@@ -4,8 +4,8 @@ The native backend runs where torch cannot be imported, as if it were not instal
 is. Each run starts from text that it has not seen before (an empty cache) and ends after a few hundred steps.
 Medians of 5 runs; memory is the most that was resident (Linux).
 
-    python benchmarks/startup.py
-    python benchmarks/startup.py --hidden 256 --text book.txt
+    python benchmarks/training_start.py
+    python benchmarks/training_start.py --hidden 256 --text book.txt
 """
 
 from __future__ import annotations
@@ -24,8 +24,18 @@ RUNS = 5
 LIMITS = "first step < 1 s, less than 150 MB"
 CHILD = """
 import re, sys
-if "native" in sys.argv:
-    sys.modules["torch"] = None
+
+
+class WithoutTorch:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, *where):
+        return None if name == "torch" else self.finder.find_spec(name, *where)
+
+
+if "--backend=native" in sys.argv:
+    sys.meta_path[:] = map(WithoutTorch, sys.meta_path)
 from rhapsode.cli.main import main
 status = main(sys.argv[1:])
 print("VmHWM", re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
@@ -55,7 +65,7 @@ def _run(backend: str, text: Path, hidden: int, steps: int) -> tuple[float, floa
     """Seconds to the first step, and MB."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["train", str(text), "--out", f"{folder}/run", "--hidden", str(hidden), "--steps", str(steps)]
-        command = [sys.executable, "-c", CHILD, *words, "--backend", backend, "--no-samples"]
+        command = [sys.executable, "-c", CHILD, *words, f"--backend={backend}", "--no-samples"]
         environment = os.environ | {"RHAPSODE_CACHE": f"{folder}/cache"}
         first, said = None, []
         begun = time.perf_counter()
