@@ -28,7 +28,8 @@ format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Speed and quality measurements; each checks parity first.
+# Speed and quality measurements, each checking parity first; some read ../shared/data/tinyshakespeare.txt. Half an hour on
+# a quiet machine.
 bench: $(VENV)/dev
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 

@@ -15,15 +15,12 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import math
-import os
 import re
 import statistics
-import subprocess
-import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import NamedTuple
+
+from train_command import TEXT, said_by_train
 
 
 class Run(NamedTuple):
@@ -32,21 +29,19 @@ class Run(NamedTuple):
     seconds: float
     """to the loss; infinite if it was not reached"""
     whole: float
-    """seconds to the end"""
+    """seconds to the last validation"""
     loss: float
     """at the end"""
 
 
 def main() -> None:
     args = _arguments()
-    if not args.text.is_file():
-        sys.exit(f"--text: {args.text}: no such file")
     runs: dict[str, list[Run]] = {backend: [] for backend in args.backends}
     for seed in args.seeds:
         for backend in args.backends:
             runs[backend].append(run := _run(backend, seed, args))
-            print(f"{backend}, seed {seed}: {run.seconds:.1f} s to {args.loss}; {run.loss:.4f} after {run.whole:.1f} s")
-            sys.stdout.flush()
+            told = f"{run.seconds:.1f} s to {args.loss}; {run.loss:.4f} after {run.whole:.1f} s"
+            print(f"{backend}, seed {seed}: {told}", flush=True)
     medians = {backend: statistics.median(run.seconds for run in own) for backend, own in runs.items()}
     for backend, seconds in medians.items():
         print(f"{backend}: median {seconds:.1f} s, {seconds / medians[args.backends[0]]:.1f} times {args.backends[0]}")
@@ -55,7 +50,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     known = ["native", "torch"] if importlib.util.find_spec("torch") else ["native"]
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--text", type=Path, default=Path("../shared/data/tinyshakespeare.txt"))
+    parser.add_argument("--text", type=Path, default=TEXT)
     parser.add_argument("--loss", type=float, default=1.5, help="held-out nats per character to be reached")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--hidden", type=int, default=384)
@@ -70,24 +65,11 @@ def _arguments() -> argparse.Namespace:
 def _run(backend: str, seed: int, args: argparse.Namespace) -> Run:
     recipe = {name: getattr(args, name) for name in ("steps", "hidden", "lr", "precision", "validate_every")}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in recipe.items()]
-    with tempfile.TemporaryDirectory() as folder:
-        words = ["train", str(args.text), f"--out={folder}/run", f"--backend={backend}", f"--seed={seed}"]
-        command = [sys.executable, "-m", "rhapsode", *words, "--no-samples", "--dropout-output=0", *options]
-        environment = os.environ | {"RHAPSODE_CACHE": f"{folder}/cache"}
-        reached, loss, said = math.inf, math.nan, []
-        begun = time.perf_counter()
-        with subprocess.Popen(
-            command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        ) as p:
-            for line in p.stderr:
-                said.append(line)
-                if found := re.search(r"held out ([\d.]+) nats", line):
-                    loss = float(found[1])
-                    if loss <= args.loss:
-                        reached = min(reached, time.perf_counter() - begun)
-    if p.returncode:
-        sys.exit("".join(said))
-    return Run(reached, time.perf_counter() - begun, loss)
+    said = said_by_train(args.text, [f"--backend={backend}", f"--seed={seed}", "--dropout-output=0", *options])
+    found = [(seconds, re.search(r"held out ([\d.]+) nats", line)) for seconds, line in said]
+    losses = [(seconds, float(match[1])) for seconds, match in found if match]
+    reached = next((seconds for seconds, loss in losses if loss <= args.loss), math.inf)
+    return Run(reached, *losses[-1])
 
 
 if __name__ == "__main__":

@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
-import time
 from pathlib import Path
+
+from train_command import TEXT, said_by_train
 
 RUNS = 5
 LIMITS = "first step < 1 s, less than 150 MB"
@@ -33,6 +30,9 @@ class WithoutTorch:
     def find_spec(self, name, *where):
         return None if name == "torch" else self.finder.find_spec(name, *where)
 
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
 
 if "--backend=native" in sys.argv:
     sys.meta_path[:] = map(WithoutTorch, sys.meta_path)
@@ -45,40 +45,26 @@ sys.exit(status)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--text", type=Path, default=Path("../shared/data/tinyshakespeare.txt"))
+    parser.add_argument("--text", type=Path, default=TEXT)
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--steps", type=int, default=200, help="of the native backend; torch does a tenth")
     args = parser.parse_args()
-    if not args.text.is_file():
-        sys.exit(f"--text: {args.text}: no such file")
     for backend in ("native", "torch"):
         if backend == "torch" and not importlib.util.find_spec("torch"):
             continue
         steps = args.steps if backend == "native" else max(1, args.steps // 10)
-        runs = [_run(backend, args.text, args.hidden, steps) for _ in range(RUNS)]
+        options = [f"--backend={backend}", f"--hidden={args.hidden}", f"--steps={steps}"]
+        runs = [_run(args.text, options) for _ in range(RUNS)]
         first, memory = (statistics.median(column) for column in zip(*runs, strict=True))
         print(f"{backend}: {first:.2f} s to the first step, {memory:.0f} MB", flush=True)
     print(f"to be held by the native backend at --hidden 512: {LIMITS}")
 
 
-def _run(backend: str, text: Path, hidden: int, steps: int) -> tuple[float, float]:
+def _run(text: Path, options: list[str]) -> tuple[float, float]:
     """Seconds to the first step, and MB."""
-    with tempfile.TemporaryDirectory() as folder:
-        words = ["train", str(text), "--out", f"{folder}/run", "--hidden", str(hidden), "--steps", str(steps)]
-        command = [sys.executable, "-c", CHILD, *words, f"--backend={backend}", "--no-samples"]
-        environment = os.environ | {"RHAPSODE_CACHE": f"{folder}/cache"}
-        first, said = None, []
-        begun = time.perf_counter()
-        with subprocess.Popen(
-            command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        ) as p:
-            for line in p.stderr:
-                said.append(line)
-                if first is None and " step 1 " in line:
-                    first = time.perf_counter() - begun
-    if p.returncode or first is None:
-        sys.exit("".join(said))
-    return first, int(said[-1].split()[1]) / 1024
+    said = said_by_train(text, options, ("-c", CHILD))
+    first = next(seconds for seconds, line in said if " step 1 " in line)
+    return first, int(said[-1][1].split()[1]) / 1024
 
 
 if __name__ == "__main__":
