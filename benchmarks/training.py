@@ -108,8 +108,8 @@ def _measured(points: Iterable[Point], args: argparse.Namespace) -> Iterator[tup
         with contextlib.ExitStack() as stack:
             native = stack.enter_context(Side("native", isa, args.threads))
             threads = native.machine()["threads"]
-            sides = {"native": native, "torch": stack.enter_context(Side("torch", isa, threads))}
             peak = native.peak(_precision(isa))
+            sides = {"native": native, "torch": stack.enter_context(Side("torch", isa, threads))}
             for point in group:
                 if time.monotonic() - begun > 60 * args.minutes:
                     return

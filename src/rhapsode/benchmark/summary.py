@@ -43,10 +43,10 @@ def summary(seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         sides = {"native": stack.enter_context(Side("native"))}
         machine = sides["native"].machine()
-        if importlib.util.find_spec("torch"):
-            sides["torch"] = stack.enter_context(Side("torch", threads=machine["threads"]))
         precisions = ["bf16", "fp32"] if machine["bf16"] else ["fp32"]
         peak = {precision: sides["native"].peak(precision) for precision in precisions}
+        if importlib.util.find_spec("torch"):
+            sides["torch"] = stack.enter_context(Side("torch", threads=machine["threads"]))
         training, writing = [], []
         for cell, hidden in itertools.product(CELLS, WIDTHS):
             say(f"training: {cell}, {hidden} units")
