@@ -1,6 +1,7 @@
 """``rhapsode bench``, made small: what it measures, compares and refuses."""
 
 import importlib.util
+import itertools
 import json
 import math
 
@@ -67,17 +68,22 @@ def test_a_wrong_instruction_set_is_one_line(small, monkeypatch, capsys):
     assert "RHAPSODE_ISA: found 'mmx'" in line
 
 
-@pytest.mark.parametrize("isa", _native.available_isas())
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-def test_torchs_layers_compute_the_same(isa, cell):
-    """One-hot symbols and an embedding, several layers; every precision that the instruction set trains in."""
+@pytest.fixture(scope="module")
+def torch_side():
     pytest.importorskip("torch")
-    with Side("native", isa) as native, Side("torch", isa) as torch:
+    with Side("torch") as side:
+        yield side
+
+
+@pytest.mark.parametrize("isa", _native.available_isas())
+def test_torchs_layers_compute_the_same(isa, torch_side):
+    """One-hot symbols and an embedding, several layers; every precision that the instruction set trains in."""
+    with Side("native", isa) as native:
         precisions = ["fp32", "bf16"] if native.machine()["bf16"] else ["fp32"]
-        for source in ("one-hot", "embedding"):
+        for cell, source in itertools.product(["lstm", "gru", "rnn"], ["one-hot", "embedding"]):
             model = ModelConfig(vocab_size=30, cell=cell, layers=2, hidden=40, input=source, embedding_size=40)
             entries = {Entry("native", precision): native for precision in precisions}
-            entries |= {Entry("torch", "fp32", embedded): torch for embedded in (False, True)}
+            entries |= {Entry("torch", "fp32", embedded): torch_side for embedded in (False, True)}
             speeds = contest(Task("training", model, batch_size=5, length=7), entries, turns=1, seconds=0.001)
             assert all(speed > 0 for speed in speeds.values())
 
