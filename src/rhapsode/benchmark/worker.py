@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +17,10 @@ def main() -> None:
     """Answer requests until there are no more."""
     contestants: dict[int, Contestant] = {}
     for line in sys.stdin:
-        print(json.dumps(_answer(contestants, *json.loads(line))), flush=True)
+        try:
+            print(json.dumps(_answer(contestants, *json.loads(line))), flush=True)
+        except BrokenPipeError:  # the parent has gone
+            os._exit(1)
 
 
 def _answer(contestants: dict[int, Contestant], what: str, *arguments: Any) -> dict[str, Any]:
