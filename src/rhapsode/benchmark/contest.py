@@ -130,9 +130,10 @@ class Side:
         """What the native core works with: isa, threads, bf16 (whether it trains in it)."""
         return self._ask("machine")
 
-    def peak(self, precision: str, seconds: float = 0.2) -> float:
-        """Floating-point operations a second of the native core doing nothing else, all threads together."""
-        return self._ask("peak", precision, seconds)
+    def peak(self, precision: str) -> float:
+        """Floating-point operations a second of the native core doing nothing else, all threads together; the most of
+        several tries."""
+        return self._ask("peak", precision)
 
     def _ask(self, *request: object) -> Any:
         assert self._process.stdin
