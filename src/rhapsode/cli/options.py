@@ -119,8 +119,9 @@ def describe(cls: type) -> list[Described]:
 
 
 def spelling(name: str) -> str:
-    """A field's name as an option of the command line; one that is a word of Python's has an underscore behind it."""
-    return "--" + name.rstrip("_").replace("_", "-")
+    """A field's name as an option of the command line; one that is a word of Python's has an underscore behind it. The
+    name of an environment variable, in capitals, stays as it is."""
+    return name if name.isupper() else "--" + name.rstrip("_").replace("_", "-")
 
 
 # What tyro gets: a dataclass with the same fields, annotated with how to read them, that may all be left out. Types

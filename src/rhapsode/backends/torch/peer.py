@@ -61,10 +61,18 @@ class Network(nn.Module):
                 weight.copy_(own[kind])
             elif kind == "bias_ih" and "bias" in own:
                 weight.copy_(own["bias"])
+            elif kind == "bias_hh" and config.cell == "gru":
+                weight.zero_().register_hook(_candidate_only)
             else:
-                weight.zero_().requires_grad_(kind == "bias_hh" and config.cell == "gru")
+                weight.zero_().requires_grad_(False)
         self.output.weight.copy_(torch.tensor(parameters["output.weight"]))
         self.output.bias.copy_(torch.tensor(parameters["output.bias"]))
+
+
+def _candidate_only(gradient: Tensor) -> Tensor:
+    """Of the gradient of nn.GRU's second bias [3 * H], the part that rhapsode has too."""
+    both = len(gradient) // 3 * 2
+    return torch.cat([torch.zeros_like(gradient[:both]), gradient[both:]])
 
 
 class Trainer:
