@@ -85,15 +85,23 @@ auto pointers(Arrays& arrays) {
   return out;
 }
 
+CellKind cell_of(const std::string& name) {
+  const std::pair<const char*, CellKind> cells[] = {{"rnn_tanh", CellKind::rnn_tanh}, {"rnn_relu", CellKind::rnn_relu},
+                                                    {"gru", CellKind::gru},           {"lstm", CellKind::lstm},
+                                                    {"mingru", CellKind::mingru},
+                                                    {"minlstm", CellKind::minlstm},   {"sru", CellKind::sru},
+                                                    {"rglru", CellKind::rglru}};
+  for (auto& [known, cell] : cells)
+    if (name == known) return cell;
+  throw nb::value_error(("cell: not known: " + name).c_str());
+}
+
 // A recurrent layer with what the checks need to know of it.
 struct Recurrent {
   Recurrent(const std::string& cell, bool table, int64_t input, int64_t hidden, const std::string& precision)
       : input(input), hidden(hidden) {
     RecurrentSpec spec;
-    if (cell == "rnn_tanh") spec.cell = CellKind::rnn_tanh;
-    else if (cell == "rnn_relu") spec.cell = CellKind::rnn_relu;
-    else if (cell == "gru") spec.cell = CellKind::gru;
-    else require(cell == "lstm", "cell: rnn_tanh, rnn_relu, gru or lstm");
+    spec.cell = cell_of(cell);
     require(input > 0 && hidden > 0, "input and hidden: above 0");
     spec.table = table, spec.input = input, spec.hidden = hidden;
     layer = make_recurrent(spec, precision_of(precision));

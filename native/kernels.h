@@ -52,6 +52,33 @@ struct ShortConvolution {
   const float* bias;   // [D padded]
 };
 
+// A pass over a sequence of a cell whose recurrence is element-wise (elementwise.inc), for some blocks of units and rows of
+// the batch: no thread waits for another.
+struct Elementwise {
+  int64_t T, B, H;
+  const float* const* vectors;  // the cell's own, [blocks * width] each
+
+  // What the gates receive from the input: rows of a table, each times its factor if there are any, or `gates`.
+  const int32_t* ids;
+  ConstPanels table;
+  const float* factors;
+
+  Panels gates;   // [T * B]: pre-activations, if there are no ids; backward leaves their gradients
+  Panels state;   // [(T + 1) * B]: the first B rows are the incoming state
+  Panels output;  // [T * B]; where the state is the output, those rows of it
+
+  ConstPanels d_output;       // [T * B]
+  Panels d_state;             // [B]: in: gradient of the final state; out: of the incoming one
+  float* d_vectors;           // [vectors][blocks * width], added to
+};
+
+struct ElementwiseKernels {
+  int gates, vectors;
+  bool own_output;  // whether the output is another vector than the state
+  void (*forward)(const Elementwise&, Range blocks, Range rows);
+  void (*backward)(const Elementwise&, Range blocks, Range rows);
+};
+
 struct Update {
   int64_t size;
   float *value, *gradient, *slot0, *slot1, *average;  // average may be null
@@ -78,9 +105,10 @@ struct Kernels {
   // c (+)= aᵀ b: a [rows, M], b [rows, N] given panel by panel; panels of c, and rows of c (first a multiple of width).
   void (*product_tn)(ConstPanels a, const float* const* b, bool accumulate, Panels c, Range panels, Range rows);
 
-  // By CellKind.
-  void (*forward[4])(const Sequence&, const Team&);
-  void (*backward[4])(const Sequence&, const Team&);
+  // By CellKind: cells with a recurrent matrix, then the others.
+  void (*forward[MATRIX_CELLS])(const Sequence&, const Team&);
+  void (*backward[MATRIX_CELLS])(const Sequence&, const Team&);
+  ElementwiseKernels elementwise[ELEMENTWISE_CELLS];
   int64_t scratch_per_thread;  // floats
 
   // to = fromᵀ, stretch by stretch: rows [rows.first, rows.last) of panel `panel` of from; multiples of width.

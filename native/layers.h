@@ -108,13 +108,13 @@ struct LayerInput {
 class RecurrentLayer {
  public:
   virtual ~RecurrentLayer() = default;
-  // table, or weight_ih and bias; weight_hh; bias_hn (gru).
+  // table, or weight_ih and bias; weight_hh; vectors of the cell's own (rhapsode.nn.cells).
   virtual std::vector<Parameter*> parameters() = 0;
   // Arrays of state: 2 for lstm, else 1.
   virtual int states() const = 0;
 
   // h of all steps. state_in and state_out are `states()` arrays [B, H] and may be the same. `dropconnect` falls on
-  // weight_hh (rows k * G + g, columns u). With `training`, what backward needs is kept.
+  // weight_hh (rows k * G + g, columns u), where there is one. With `training`, what backward needs is kept.
   virtual const Activations& forward(const LayerInput& input, int64_t T, int64_t B, const float* const* state_in,
                                      float* const* state_out, const Mask& dropconnect, bool training) = 0;
 
@@ -161,7 +161,11 @@ class GatedMlp {
   virtual const Activations& backward(const Activations& z, const Activations& d_output, bool accumulate) = 0;
 };
 
-enum class CellKind { rnn_tanh, rnn_relu, gru, lstm };
+// The first ones have a recurrent matrix, in the others a unit sees only its own state.
+enum class CellKind { rnn_tanh, rnn_relu, gru, lstm, mingru, minlstm, sru, rglru };
+constexpr int MATRIX_CELLS = 4, ELEMENTWISE_CELLS = 4;
+constexpr bool is_elementwise(CellKind cell) { return static_cast<int>(cell) >= MATRIX_CELLS; }
+
 enum class Precision { fp32, bf16 };
 
 struct RecurrentSpec {

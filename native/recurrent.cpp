@@ -1,8 +1,10 @@
-// The recurrent layer in fp32: rnn, gru, lstm over a table or a matrix product of vectors.
+// The recurrent layer in fp32 of cells with a recurrent matrix: rnn, gru, lstm. (The others: elementwise.cpp.)
 #include <algorithm>
 #include <cstring>
 
 #include "amx/make.h"
+#include "elementwise.h"
+#include "gate_input.h"
 #include "kernels.h"
 #include "layers.h"
 #include "panel_parameter.h"
@@ -18,21 +20,17 @@ class FloatRecurrent : public RecurrentLayer {
  public:
   explicit FloatRecurrent(const RecurrentSpec& spec)
       : spec_(spec), G_(gates_of(spec.cell)), k_(current_kernels()), width_(k_.width),
-        blocks_(round_up(spec.hidden, k_.width) / k_.width) {
-    int64_t H = spec.hidden;
-    if (spec.table) {
-      table_ = add("table", {spec.input, G_ * H}, Order::gate_columns, false);
-    } else {
-      weight_ih_ = add("weight_ih", {G_ * H, spec.input}, Order::gate_rows, true);
-      bias_ = add("bias", {G_ * H}, Order::gate_columns, false);
-    }
-    weight_hh_ = add("weight_hh", {G_ * H, H}, Order::gate_rows, true);
-    if (spec.cell == CellKind::gru) bias_hn_ = add("bias_hn", {H}, Order::natural, false);
+        blocks_(round_up(spec.hidden, k_.width) / k_.width), input_(spec, G_, k_),
+        weight_hh_(std::make_unique<PanelParameter>("weight_hh", std::vector<int64_t>{G_ * spec.hidden, spec.hidden},
+                                                    Order::gate_rows, G_, true, k_)) {
+    if (spec.cell == CellKind::gru)
+      bias_hn_ = std::make_unique<PanelParameter>("bias_hn", std::vector<int64_t>{spec.hidden}, Order::natural, 1, false, k_);
   }
 
   std::vector<Parameter*> parameters() override {
-    std::vector<Parameter*> all;
-    for (auto& p : parameters_) all.push_back(p.get());
+    std::vector<Parameter*> all = input_.parameters();
+    all.push_back(weight_hh_.get());
+    if (bias_hn_) all.push_back(bias_hn_.get());
     return all;
   }
 
@@ -41,16 +39,11 @@ class FloatRecurrent : public RecurrentLayer {
   const Activations& forward(const LayerInput& input, int64_t T, int64_t B, const float* const* state_in,
                              float* const* state_out, const Mask& dropconnect, bool) override {
     prepare(input, T, B, dropconnect);
-    Sequence s = sequence(input);
-    ConstPanels x = input.vectors ? input.vectors->panels() : ConstPanels{};
+    Sequence s = sequence();
     parallel([&](const Team& team) {
       for (int i = 0; i < states(); i++) from_rows(state_in[i], state(i).part(0, B), team);
       if (dropconnect_.on()) drop_weights(team);
-      if (input.vectors) {
-        Tiling t = tiling(team, blocks_ * G_, T * B, 1);
-        k_.product(x.part(t.rows.first, t.count()), weight_ih_->values(), bias_->value.data(), false,
-                   gates_view().part(t.rows.first, t.count()), t.panels);
-      }
+      input_.forward(team);
       team.barrier();
       k_.forward[static_cast<int>(spec_.cell)](s, team);
       team.barrier();
@@ -61,13 +54,12 @@ class FloatRecurrent : public RecurrentLayer {
     return output_;
   }
 
-  const Activations* backward(const LayerInput& input, const Activations& d_output, const float* const* d_state_out,
+  const Activations* backward(const LayerInput&, const Activations& d_output, const float* const* d_state_out,
                               float* const* d_state_in, bool accumulate) override {
-    ConstPanels x = input.vectors ? input.vectors->panels() : ConstPanels{};
+    const Activations* d_vectors = input_.d_vectors();
     dh_.reserve(B_ * units());
     dc_.reserve(states() > 1 ? B_ * units() : 0);
-    if (input.vectors) d_input_buffer_.reserve(T_ * B_ * round_up(spec_.input, width_));
-    Sequence s = sequence(input);
+    Sequence s = sequence();
     s.d_output = d_output.panels();
     s.with_state = d_state_in != nullptr;
     parallel([&](const Team& team) {
@@ -76,23 +68,14 @@ class FloatRecurrent : public RecurrentLayer {
       k_.backward[static_cast<int>(spec_.cell)](s, team);
       team.barrier();
       for (int i = 0; d_state_in && i < states(); i++) to_rows(d_state(i), d_state_in[i], team);
-      input_gradients(input, x, accumulate, team);
+      input_.backward(accumulate, team);
       recurrent_gradients(accumulate, team);
     });
-    if (!input.vectors) return nullptr;
-    d_input_.view = d_input_view();
-    return &d_input_;
+    return d_vectors;
   }
 
  private:
-  PanelParameter* add(const char* name, std::vector<int64_t> shape, Order order, bool copy) {
-    int64_t gates = order == Order::natural ? 1 : G_;
-    parameters_.push_back(std::make_unique<PanelParameter>(name, std::move(shape), order, gates, copy, k_));
-    return parameters_.back().get();
-  }
-
   int64_t units() const { return blocks_ * width_; }
-  Panels gates_view() { return {gates_.data(), T_ * B_, blocks_ * G_ * width_, width_, T_ * B_ * width_}; }
   Panels extra_view() { return {extra_.data(), T_ * B_, units(), width_, T_ * B_ * width_}; }
   // Arrays of the state over time: h, c.
   Panels state(int i) {
@@ -100,11 +83,10 @@ class FloatRecurrent : public RecurrentLayer {
     return {i ? c_.data() : h_.data(), rows, spec_.hidden, width_, rows * width_};
   }
   Panels d_state(int i) { return {i ? dc_.data() : dh_.data(), B_, spec_.hidden, width_, B_ * width_}; }
-  Panels d_input_view() { return {d_input_buffer_.data(), T_ * B_, spec_.input, width_, T_ * B_ * width_}; }
 
   void prepare(const LayerInput& input, int64_t T, int64_t B, const Mask& dropconnect) {
     T_ = T, B_ = B, dropconnect_ = dropconnect;
-    gates_.reserve(T * B * units() * G_);
+    input_.read(input, T * B);
     if (spec_.cell == CellKind::gru) extra_.reserve(T * B * units());
     h_.reserve((T + 1) * B * units());
     if (states() > 1) c_.reserve((T + 1) * B * units());
@@ -113,38 +95,29 @@ class FloatRecurrent : public RecurrentLayer {
       dropped_.reserve(weight_hh_->value.size());
       dropped_transposed_.reserve(weight_hh_->value.size());
     }
-    factors_on_ = input.ids && input.id_mask.on();
-    if (factors_on_) {
-      factors_.reserve(T * B);
-      for (int64_t r = 0; r < T * B; r++)
-        factors_[r] = mask_factor(input.id_mask, input.id_mask.row(r), input.ids[r], spec_.input);
-    }
     lists();
   }
 
   // The operands of products whose panels do not lie at one distance.
   void lists() {
-    h_list_.resize(blocks_), extra_list_.resize(blocks_), recurrent_list_.resize(blocks_ * G_), input_list_.resize(blocks_ * G_);
+    h_list_.resize(blocks_), extra_list_.resize(blocks_), recurrent_list_.resize(blocks_ * G_);
     for (int64_t u = 0; u < blocks_; u++) {
       h_list_[u] = state(0).panel(u), extra_list_[u] = extra_view().panel(u);
       for (int64_t g = 0; g < G_; g++) {
-        input_list_[u * G_ + g] = gates_view().panel(u * G_ + g);
         bool inside = spec_.cell == CellKind::gru && g == 2;  // W_hn h is multiplied by the reset gate
-        recurrent_list_[u * G_ + g] = inside ? extra_list_[u] : input_list_[u * G_ + g];
+        recurrent_list_[u * G_ + g] = inside ? extra_list_[u] : input_.gates().panel(u * G_ + g);
       }
     }
   }
 
-  Sequence sequence(const LayerInput& input) {
+  Sequence sequence() {
     Sequence s{};
     s.T = T_, s.B = B_, s.blocks = blocks_;
     s.weight = dropconnect_.on() ? dropped_.data() : weight_hh_->value.data();
     s.weight_t = dropconnect_.on() ? dropped_transposed_.data() : weight_hh_->transposed().data;
     if (bias_hn_) s.bias_hn = bias_hn_->value.data();
-    s.ids = input.ids;
-    if (table_) s.table = table_->values();
-    s.factors = factors_on_ ? factors_.data() : nullptr;
-    s.gates = gates_view(), s.extra = extra_view(), s.h = state(0), s.c = state(1);
+    s.ids = input_.ids(), s.table = input_.table(), s.factors = input_.factors();
+    s.gates = input_.gates(), s.extra = extra_view(), s.h = state(0), s.c = state(1);
     s.h_panels = h_list_.data(), s.gradient_panels = recurrent_list_.data();
     s.dh = d_state(0), s.dc = d_state(1);
     s.scratch = scratch_.data();
@@ -170,24 +143,6 @@ class FloatRecurrent : public RecurrentLayer {
     for (int64_t p = panels.first; p < panels.last; p++) k_.transpose(dropped, copy, p, {0, dropped.rows});
   }
 
-  void input_gradients(const LayerInput& input, ConstPanels x, bool accumulate, const Team& team) {
-    if (input.ids) {
-      Range panels = team.part(blocks_ * G_);
-      Panels gradient = table_->gradients();
-      if (!accumulate)
-        for (int64_t p = panels.first; p < panels.last; p++)
-          std::memset(gradient.panel(p), 0, static_cast<size_t>(gradient.stride) * sizeof(float));
-      k_.scatter(gates_view(), input.ids, factors_on_ ? factors_.data() : nullptr, gradient, panels);
-      return;
-    }
-    k_.column_sums(input_list_.data(), T_ * B_, accumulate, bias_->gradient.data(), team.part(blocks_ * G_));
-    Tiling t = tiling(team, blocks_ * G_, spec_.input, width_);
-    k_.product_tn(x, input_list_.data(), accumulate, weight_ih_->gradients(), t.panels, t.rows);
-    Tiling d = tiling(team, round_up(spec_.input, width_) / width_, T_ * B_, 1);
-    k_.product(gates_view().part(d.rows.first, d.count()), weight_ih_->transposed(), nullptr, false,
-               d_input_view().part(d.rows.first, d.count()), d.panels);
-  }
-
   void recurrent_gradients(bool accumulate, const Team& team) {
     Tiling t = tiling(team, blocks_ * G_, units(), width_);
     ConstPanels h = state(0).part(0, T_ * B_);
@@ -208,17 +163,15 @@ class FloatRecurrent : public RecurrentLayer {
   const int64_t G_;
   const Kernels& k_;
   const int64_t width_, blocks_;
-  std::vector<std::unique_ptr<PanelParameter>> parameters_;
-  PanelParameter *table_ = nullptr, *weight_ih_ = nullptr, *bias_ = nullptr, *weight_hh_ = nullptr,
-                 *bias_hn_ = nullptr;
+  GateInput input_;
+  std::unique_ptr<PanelParameter> weight_hh_, bias_hn_;
 
   // Of the last forward.
   int64_t T_ = 0, B_ = 0;
   Mask dropconnect_;
-  bool factors_on_ = false;
-  Buffer<float> gates_, extra_, h_, c_, dh_, dc_, d_input_buffer_, scratch_, factors_, dropped_, dropped_transposed_;
-  std::vector<const float*> h_list_, extra_list_, recurrent_list_, input_list_;
-  PanelActivations output_, d_input_;
+  Buffer<float> extra_, h_, c_, dh_, dc_, scratch_, dropped_, dropped_transposed_;
+  std::vector<const float*> h_list_, extra_list_, recurrent_list_;
+  PanelActivations output_;
 };
 
 }  // namespace
@@ -228,6 +181,7 @@ std::unique_ptr<RecurrentLayer> make_recurrent(const RecurrentSpec& spec, Precis
   if (precision == Precision::bf16) return amx::make_recurrent(spec);
 #endif
   (void)precision;
+  if (is_elementwise(spec.cell)) return make_elementwise(spec);
   return std::make_unique<FloatRecurrent>(spec);
 }
 

@@ -32,6 +32,27 @@ inline void product_tn(ConstPanels a, ConstPanels b, bool accumulate, Panels c) 
 
 inline double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
+// A step of one unit of a cell whose recurrence is element-wise: pre-activations a, own vectors v; gives the output.
+inline double elementwise_step(CellKind cell, const double* a, const double* v, double& state) {
+  auto positive = [](double x) { return x >= 0 ? x + 0.5 : sigmoid(x); };
+  if (cell == CellKind::mingru) {
+    double z = sigmoid(a[0]);
+    return state = (1 - z) * state + z * positive(a[1]);
+  }
+  if (cell == CellKind::minlstm) {
+    double f = sigmoid(a[0]), i = sigmoid(a[1]);
+    return state = (f * state + i * positive(a[2])) / (f + i);
+  }
+  if (cell == CellKind::sru) {
+    double f = sigmoid(a[1] + v[0] * state), r = sigmoid(a[2] + v[1] * state);
+    state = f * state + (1 - f) * a[0];
+    return r * state + (1 - r) * a[3];
+  }
+  double alpha = std::pow(sigmoid(v[0]), 8 * sigmoid(a[0]));
+  state = alpha * state + std::sqrt(1 - alpha * alpha) * sigmoid(a[1]) * a[2];
+  return 0.5 * a[3] * (1 + std::tanh(0.7978845608028654 * (a[3] + 0.044715 * a[3] * a[3] * a[3]))) * state;
+}
+
 // One layer with plain row-major arrays and gate columns g * H + u: x [T, B, G * H] (from the input), weight
 // [G * H, H], h and c [T + 1, B, H] with the first state given, d_output [T, B, H]; dh and dc [B, H] in and out;
 // d_x as x; d_m: the gradient of W_hh h (differs from d_x for gru).

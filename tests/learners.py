@@ -24,7 +24,6 @@ def model_configs(draw, *, cell=None, dropout=False, **fixed):
         "vocab_size": draw(st.sampled_from([2, 7, 67])),
         "input": entry,
         "embedding_size": hidden if tied else draw(st.sampled_from([3, 8, 37])),
-        "cell": kind,
         "nonlinearity": draw(st.sampled_from(["tanh", "relu"])) if kind == "rnn" else "tanh",
         "layers": draw(st.integers(1, 3)),
         "hidden": hidden,
@@ -37,7 +36,12 @@ def model_configs(draw, *, cell=None, dropout=False, **fixed):
         "dropout_mask": draw(st.sampled_from(["step", "sequence"])),
     }
     rates = {name: draw(rate) for name in ("dropout_input", "dropout", "dropout_output", "dropconnect")}
-    return ModelConfig(**fields | rates | fixed)
+    return config_of(kind, **fields | rates | fixed)
+
+
+def config_of(cell, **fields):
+    """A configuration, without DropConnect where the cell has no recurrent matrix."""
+    return ModelConfig(cell=cell, **fields if CELLS[cell].matrix else {**fields, "dropconnect": 0.0})
 
 
 def random_parameters(config, seed=0):

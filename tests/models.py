@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rhapsode.config import ModelConfig
 from rhapsode.modelfile import ModelFile
+from rhapsode.nn.cells import CELLS
 from rhapsode.nn.spec import parameter_spec
 from rhapsode.text.tokenizer import Tokenizer, tokenizer_from_json
 
@@ -42,7 +43,7 @@ def random_model(
 @st.composite
 def model_fields(draw: st.DrawFn) -> dict[str, Any]:
     """Fields of a small `ModelConfig`, of every kind."""
-    cell = draw(st.sampled_from(["rnn", "gru", "lstm"]))
+    cell = draw(st.sampled_from(sorted(CELLS)))
     hidden = draw(st.integers(1, 33))
     source = draw(st.sampled_from(["one-hot", "embedding", "scalar"]))
     tied = source == "embedding" and draw(st.booleans())

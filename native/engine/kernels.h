@@ -3,8 +3,8 @@
 // Batch law: what a function computes for a row depends on that row alone, to the last bit, however many rows there are.
 // Every output is one chain of additions in the order of the inputs, in fp32 and bf16; integer sums are exact.
 //
-// Letters: K inputs, H units of a layer. Rows of floats are padded with zeros to whole lines of 16. Gates of a layer lie
-// in the order (line of units, gate, unit in the line).
+// Letters: K inputs, H units of a layer. Rows of floats are padded to whole lines of 16; what pads them is finite and counts
+// for nothing. Gates of a layer lie in the order (line of units, gate, unit in the line).
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,8 @@ struct Products {
 };
 
 // Rows r of one time step; units are whole lines. m: the gates of these lines, rows `ld_m` apart; for gru what they receive
-// from h, and a: what they receive from the input, rows of the gates of all lines. h_before, h, c: rows `ld` apart.
+// from h, and a: what they receive from the input, rows of the gates of all lines; element-wise cells have a alone. h_before,
+// h, c: rows `ld` apart. own: vectors of the cell's own, likewise.
 struct CellRows {
   int64_t rows;
   Range lines;
@@ -44,9 +45,11 @@ struct CellRows {
   const float* h_before;
   float *h, *c;
   int64_t ld;
+  const float* own;
 };
 
-enum CellIndex { RNN_TANH, RNN_RELU, GRU, LSTM, CELLS };
+// From MINGRU on: cells whose recurrence is element-wise.
+enum CellIndex { RNN_TANH, RNN_RELU, GRU, LSTM, MINGRU, MINLSTM, SRU, RGLRU, CELLS };
 
 struct Kernels {
   Products products[WEIGHT_TYPES];

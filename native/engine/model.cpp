@@ -6,9 +6,17 @@
 namespace rhapsode::engine {
 namespace {
 
-int64_t state_fields(CellIndex cell) { return cell == LSTM ? 2 : 1; }
-
-int64_t gates_of(CellIndex cell) { return cell == LSTM ? 4 : cell == GRU ? 3 : 1; }
+int64_t gates_of(CellIndex cell) {
+  switch (cell) {
+    case LSTM:
+    case SRU:
+    case RGLRU: return 4;
+    case GRU:
+    case MINLSTM: return 3;
+    case MINGRU: return 2;
+    default: return 1;
+  }
+}
 
 // `rows` rows of `columns` floats into zeros, each padded to `width`.
 void pad(const float* plain, int64_t rows, int64_t columns, int64_t width, float* to) {
@@ -23,6 +31,14 @@ Buffer<float> padded(const float* plain, int64_t rows, int64_t columns, int64_t 
 
 }  // namespace
 
+bool has_matrix(CellIndex cell) { return cell < MINGRU; }
+std::vector<const char*> own_vectors(CellIndex cell) {
+  if (cell == SRU) return {"v_f", "v_r"};
+  if (cell == RGLRU) return {"decay"};
+  return {};
+}
+bool has_memory(CellIndex cell) { return cell == LSTM || cell == SRU || cell == RGLRU; }
+
 Model::Model(const Config& c, const FindParameter& find, const FindPacked& find_packed)
     : config(c), kernels(current_kernels()), gates(gates_of(c.cell)), unit_lines((c.hidden + LINE - 1) / LINE),
       inner_lines((c.inner + LINE - 1) / LINE), gate_width(unit_lines * gates * LINE), width(unit_lines * LINE),
@@ -35,7 +51,8 @@ Model::Model(const Config& c, const FindParameter& find, const FindPacked& find_
   }
   for (int64_t l = 0; l < c.layers; l++) {
     layers.push_back(make_layer(l, find, find_packed));
-    for (int64_t field = 0; field < state_fields(c.cell); field++) state.push_back({l, field, c.hidden});
+    if (c.cell != SRU && c.cell != RGLRU) state.push_back({l, 0, c.hidden});
+    if (has_memory(c.cell)) state.push_back({l, 1, c.hidden});
     const Layer& layer = layers.back();
     if (layer.conv.taps) state.push_back({l, StateArray::CONV, (layer.conv.taps - 1) * layer.width});
   }
@@ -70,7 +87,13 @@ Layer Model::make_layer(int64_t number, const FindParameter& find, const FindPac
     layer.bias.reserve(gate_width);
     spread_gates(find(name + "bias", {GH}), layer.bias.data());
   }
-  layer.recurrent = matrix(name + "weight_hh", config.hidden, gates, config.hidden, find, find_packed);
+  if (has_matrix(config.cell))
+    layer.recurrent = matrix(name + "weight_hh", config.hidden, gates, config.hidden, find, find_packed);
+  const std::vector<const char*> own = own_vectors(config.cell);
+  layer.own.reserve(static_cast<int64_t>(own.size()) * width);
+  for (size_t i = 0; i < own.size(); i++)
+    std::memcpy(&layer.own[static_cast<int64_t>(i) * width], find(name + own[i], {config.hidden}),
+                static_cast<size_t>(config.hidden) * 4);
   if (config.cell == GRU) {
     std::vector<float> base(static_cast<size_t>(GH));
     std::memcpy(&base[static_cast<size_t>(2 * config.hidden)], find(name + "bias_hn", {config.hidden}),

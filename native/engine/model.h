@@ -58,9 +58,16 @@ struct Layer {
   Array<float> table;           // [V] rows of gates
   PackedMatrix input;
   Buffer<float> bias;           // gates
-  PackedMatrix recurrent;
+  PackedMatrix recurrent;       // none where the recurrence is element-wise
+  Buffer<float> own;            // vectors of the cell's own, rows of units
   Buffer<float> recurrent_base; // gru: what is added to W_hh h: zeros, and b_hn at its gate
 };
+
+bool has_matrix(CellIndex cell);
+// Names of the vectors of the cell's own.
+std::vector<const char*> own_vectors(CellIndex cell);
+// Whether the state has a memory c: beside h, or (sru, rglru) instead of it.
+bool has_memory(CellIndex cell);
 
 // Finds a parameter of rhapsode.nn.spec by name; checks its shape; plain row-major floats.
 using FindParameter = std::function<const float*(const std::string& name, std::vector<int64_t> shape)>;

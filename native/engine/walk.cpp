@@ -29,7 +29,7 @@ Walk::Walk(const Model& model, int64_t rows, int64_t most_steps, int threads)
   const int64_t n = rows * most_steps, padded = round_up(n, LINE);
   for (LayerState& s : states_) {
     for (Buffer<float>& h : s.h) h.reserve(n * m_.width);
-    if (m_.config.cell == LSTM) s.c.reserve(rows * m_.width);
+    if (has_memory(m_.config.cell)) s.c.reserve(rows * m_.width);
   }
   if (m_.config.inner) inner_.reserve(n * m_.inner_lines * LINE), fed_.reserve(n * m_.width);
   bool vectors = m_.layers.size() > 1 || m_.config.input != InputKind::one_hot;
@@ -149,19 +149,25 @@ void Walk::recur(size_t number, int64_t T, const Team& team) {
   LayerState& s = states_[number];
   const Range lines = unit_part(m_.unit_lines, m_.gates, team).lines;
   const auto* cells = m_.config.type == WeightType::fp32 ? m_.kernels.cell : m_.kernels.quick_cell;
-  const bool gru = m_.config.cell == GRU;
+  const bool gru = m_.config.cell == GRU, matrix = has_matrix(m_.config.cell);
   const std::vector<const float*> same(gru ? static_cast<size_t>(rows_) : 0, layer.recurrent_base.data());
   const int64_t most = lines_at_once(m_, rows_);
   const float* before = last_h(number, own);
   float* h = s.h[own.pieces % 2].data();
   for (int64_t t = 0; t < T; t++, before = h, h += rows_ * m_.width) {
     const float* const* received = own.base.data() + t * rows_;
+    if (!matrix) {
+      cells[m_.config.cell]({rows_, lines, nullptr, 0, received, before, h, s.c.data(), m_.width, layer.own.data()});
+      if (team.threads > 1 && t == T - 1) team.barrier();
+      continue;
+    }
     Operand operand = prepare(layer.recurrent, before, m_.width, rows_, own);
     for (Range some{lines.first, lines.first}; some.last < lines.last; some.first = some.last) {
       some.last = std::min(some.first + most, lines.last);
       m_.products().product(layer.recurrent, gate_groups(m_.gates, some), operand, rows_, gru ? same.data() : received,
                             own.gates.data(), most * m_.gates * LINE);
-      cells[m_.config.cell]({rows_, some, own.gates.data(), most * m_.gates * LINE, received, before, h, s.c.data(), m_.width});
+      cells[m_.config.cell]({rows_, some, own.gates.data(), most * m_.gates * LINE, received, before, h, s.c.data(), m_.width,
+                             nullptr});
     }
     if (team.threads > 1) team.barrier();
   }

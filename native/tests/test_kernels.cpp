@@ -1,4 +1,6 @@
 // Every kernel of every instruction set against its reference, at awkward sizes.
+#include <array>
+
 #include "check.h"
 #include "kernels.h"
 #include "panel_parameter.h"
@@ -105,6 +107,106 @@ void sequences(const std::string& isa) {
           if (B >= threads) sequence(isa, cell, 2, B, H, threads);
         }
   }
+}
+
+// One unit of one sequence over time, and what its gradient is of: the outputs and the last state, each times a number.
+struct Chain {
+  CellKind cell;
+  std::vector<std::array<double, 4>> a;
+  std::array<double, 2> v;
+  double start, d_last;
+  std::vector<double> d_output, output;
+  double last = 0;
+
+  double run() {
+    double state = start, value = 0;
+    output.clear();
+    for (size_t t = 0; t < a.size(); t++) {
+      output.push_back(reference::elementwise_step(cell, a[t].data(), v.data(), state));
+      value += d_output[t] * output[t];
+    }
+    last = state;
+    return value + d_last * state;
+  }
+  // By a number of this chain: the slope between two points nearby.
+  double slope(double& x) {
+    const double before = x, step = 1e-5;
+    x = before + step;
+    const double up = run();
+    x = before - step;
+    const double down = run();
+    x = before;
+    return (up - down) / (2 * step);
+  }
+};
+
+// A layer's kernels against chains of single units; the gates come from a table, row t * B + b of it, or are given.
+void elementwise(const std::string& isa, CellKind cell, int64_t T, int64_t B, int64_t H, bool table) {
+  const Kernels& k = current_kernels();
+  const ElementwiseKernels& e = k.elementwise[static_cast<int>(cell) - MATRIX_CELLS];
+  const int64_t G = e.gates, blocks = round_up(H, k.width) / k.width;
+  PanelParameter given("given", {T * B, G * H}, Order::gate_columns, G, false, k);
+  PanelParameter gates("gates", {T * B, G * H}, Order::gate_columns, G, false, k);
+  std::vector<float> plain(size_t(T * B * G * H));
+  for (float& x : plain) x = 2 * random_float();
+  given.set_value(plain.data());
+  if (!table) gates.set_value(plain.data());
+  Matrix state((T + 1) * B, H, k.width), output(T * B, H, k.width), d_output(T * B, H, k.width), d_state(B, H, k.width);
+  Matrix own(2, H, k.width);
+  Buffer<float> vectors[2] = {Buffer<float>(blocks * k.width), Buffer<float>(blocks * k.width)}, d_own(2 * blocks * k.width);
+  for (int i = 0; i < 2; i++) for (int64_t u = 0; u < H; u++) vectors[i][u] = own.panels.at(i, u);
+  const float* list[2] = {vectors[0].data(), vectors[1].data()};
+  std::vector<int32_t> ids(size_t(T * B));
+  std::vector<float> factors(ids.size(), 0.75f);
+  for (size_t r = 0; r < ids.size(); r++) ids[r] = int32_t(r);
+  const Matrix first = copy_of(d_state), start = copy_of(state);
+
+  Elementwise s{};
+  s.T = T, s.B = B, s.H = H, s.vectors = list;
+  if (table) s.ids = ids.data(), s.table = given.values(), s.factors = factors.data();
+  s.gates = gates.values(), s.state = state.panels;
+  s.output = e.own_output ? output.panels : state.panels.part(B, T * B);
+  s.d_output = d_output.panels, s.d_state = d_state.panels, s.d_vectors = d_own.data();
+  e.forward(s, {0, blocks}, {0, B});
+  Matrix found(T * B, H, k.width);
+  for (int64_t r = 0; r < T * B; r++) for (int64_t u = 0; u < H; u++) found.panels.at(r, u) = s.output.at(r, u);
+  e.backward(s, {0, blocks}, {0, B});
+
+  double worst = 0;
+  auto compare = [&](double x, double expected) {
+    worst = std::isfinite(x) ? std::max(worst, std::abs(x - expected) / (1 + std::abs(expected))) : INFINITY;
+  };
+  for (int64_t u = 0; u < H; u++) {
+    double d_v[2] = {0, 0};
+    for (int64_t b = 0; b < B; b++) {
+      Chain chain{cell, {}, {own.panels.at(0, u), own.panels.at(1, u)}, start.panels.at(b, u), first.panels.at(b, u), {}, {}};
+      for (int64_t t = 0; t < T; t++) {
+        chain.a.push_back({});
+        for (int64_t g = 0; g < G; g++)
+          chain.a.back()[size_t(g)] = double(plain[size_t((t * B + b) * G * H + g * H + u)]) * (table ? 0.75 : 1);
+        chain.d_output.push_back(d_output.panels.at(t * B + b, u));
+      }
+      for (int i = 0; i < e.vectors; i++) d_v[i] += chain.slope(chain.v[size_t(i)]);
+      compare(d_state.panels.at(b, u), chain.slope(chain.start));
+      for (int64_t t = 0; t < T; t++)
+        for (int64_t g = 0; g < G; g++)
+          compare(gates.value[gates.place(t * B + b, g * H + u)], chain.slope(chain.a[size_t(t)][size_t(g)]));
+      chain.run();
+      for (int64_t t = 0; t < T; t++) compare(found.panels.at(t * B + b, u), chain.output[size_t(t)]);
+      compare(state.panels.at(T * B + b, u), chain.last);
+    }
+    for (int i = 0; i < e.vectors; i++) compare(d_own[i * blocks * k.width + u], d_v[i]);
+  }
+  check(worst < 2e-4, isa + "element-wise cell " + std::to_string(static_cast<int>(cell)) + " H=" + std::to_string(H) +
+                          ": off by " + std::to_string(worst));
+  for (int64_t u = H; u < blocks * k.width; u++)
+    for (int64_t r = 0; r < T * B; r++) check(s.output.panel(u / k.width)[r * k.width + u % k.width] == 0, isa + "padding is zero");
+}
+
+void elementwise_cells(const std::string& isa) {
+  for (CellKind cell : {CellKind::mingru, CellKind::minlstm, CellKind::sru, CellKind::rglru})
+    for (int64_t H : {1, 37})
+      for (bool table : {false, true}) elementwise(isa, cell, 5, 3, H, table);
 }
 
 void masks(const std::string& isa) {
@@ -237,7 +339,8 @@ void optimisers(const std::string& isa) {
 void test_kernels() {
   int threads = thread_count();
   on_every_isa([](const std::string& isa) {
-    products(isa), sequences(isa), masks(isa), norms(isa), convolutions(isa), gates(isa), softmaxes(isa), optimisers(isa);
+    products(isa), sequences(isa), elementwise_cells(isa), masks(isa), norms(isa), convolutions(isa), gates(isa);
+    softmaxes(isa), optimisers(isa);
   });
   use_threads(threads);
 }

@@ -144,6 +144,10 @@ def bounds_text(field: Any) -> str:
     return (" " if {"low", "high"} <= given.keys() else ", ").join(parts)
 
 
+ELEMENTWISE = frozenset({"mingru", "minlstm", "sru", "rglru"})
+"""Cells without a recurrent matrix: a unit sees its own state only."""
+
+
 @dataclass(frozen=True)
 class CorpusConfig(Config):
     """How text becomes tokens: reading, documents, tokenizer and held-out part."""
@@ -183,7 +187,7 @@ class ModelConfig(Config):
         "one-hot", "how a symbol enters: a table row, a learned vector, or its index divided by V", planned=True
     )
     embedding_size: int = option(128, "width of the embedding", low=1, high=65_536, planned=True)
-    cell: Literal["rnn", "gru", "lstm"] = option("lstm", "the recurrent cell")
+    cell: Literal["rnn", "gru", "lstm", "mingru", "minlstm", "sru", "rglru"] = option("lstm", "the recurrent cell")
     nonlinearity: Literal["tanh", "relu"] = option("tanh", "of the rnn cell")
     layers: int = option(1, "number of recurrent layers", low=1, high=64)
     hidden: int = option(512, "H, width of a layer", low=1, high=65_536, planned=True)
@@ -221,6 +225,8 @@ class ModelConfig(Config):
             raise ConfigError("tied", True, "only with input embedding and embedding_size equal to hidden")
         if self.nonlinearity != "tanh" and self.cell != "rnn":
             raise ConfigError("nonlinearity", self.nonlinearity, f"tanh with cell {self.cell}")
+        if self.dropconnect > 0 and self.cell in ELEMENTWISE:
+            raise ConfigError("dropconnect", self.dropconnect, f"0 with cell {self.cell}: it has no recurrent matrix")
 
 
 @dataclass(frozen=True)

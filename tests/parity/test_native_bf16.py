@@ -17,17 +17,22 @@ if not _native.supports_bf16():
         "needs matrix units for bf16 (AMX), which this machine or RHAPSODE_ISA does not give", allow_module_level=True
     )
 
+import learners  # noqa: E402
 from learners import UPDATE, arrays, make, model_configs, random_batch, random_ids, random_state, seeds  # noqa: E402
 from rhapsode.backends.base import Update, make_learner  # noqa: E402
 from rhapsode.backends.native.learner import precision  # noqa: E402
-from rhapsode.config import ModelConfig, TrainConfig  # noqa: E402
+from rhapsode.config import TrainConfig  # noqa: E402
+from rhapsode.nn.cells import CELLS  # noqa: E402
 from rhapsode.nn.spec import initial_parameters  # noqa: E402
 
-CELLS = {"lstm": {}, "gru": {}, "rnn": {}, "relu": {"nonlinearity": "relu"}}
+KINKED = {"relu": 0.2, "mingru": 0.2, "minlstm": 0.2}
+"""Cells with a kink, and how far off a gradient may be: what rounding carries over the kink meets another slope."""
 
 
 def config_of(cell, **fields):
-    return ModelConfig(**{"vocab_size": 67, "cell": "rnn" if cell == "relu" else cell, **CELLS[cell], **fields})
+    if cell == "relu":
+        cell, fields = "rnn", {"nonlinearity": "relu", **fields}
+    return learners.config_of(cell, **{"vocab_size": 67, **fields})
 
 
 def both(config, **train):
@@ -64,15 +69,16 @@ def check_states(found, expected, tolerance):
         assert error(one, other) < tolerance
 
 
-@pytest.mark.parametrize(("cell", "tolerance"), [("lstm", 0.01), ("gru", 0.01), ("rnn", 0.02), ("relu", 0.2)])
+@pytest.mark.parametrize("cell", [*CELLS, "relu"])
 @pytest.mark.parametrize(("hidden", "T", "B"), [(37, 63, 1), (100, 2, 33), (500, 3, 17), (64, 1, 70), (544, 9, 32)])
-def test_awkward_sizes(cell, tolerance, hidden, T, B):
+def test_awkward_sizes(cell, hidden, T, B):
+    tolerance = {"lstm": 0.01, "gru": 0.01, **KINKED}.get(cell, 0.02)
     check_gradients(config_of(cell, hidden=hidden), T, B, tolerance, loss_tolerance=2e-3)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", sorted(CELLS))
 def test_gates_that_are_wide_open_or_shut(cell):
-    """Every pre-activation from -30 to 30: also beyond the ends of the curves' tables."""
+    """Every pre-activation from -30 to 30: also beyond the ends of the curves' tables. (Some cells let it through.)"""
     config = config_of(cell, vocab_size=961, hidden=64)
     native, torch = both(config)
     parameters = torch.parameters()
@@ -83,22 +89,22 @@ def test_gates_that_are_wide_open_or_shut(cell):
         learner.load(parameters)
     found, expected = (x.state_to_numpy(x.logits(ids, x.state_from_numpy(state))[1]) for x in (native, torch))
     for one, other in zip(arrays(found), arrays(expected), strict=True):
-        np.testing.assert_allclose(one, other, atol=0.02)
+        np.testing.assert_allclose(one, other, atol=0.02, rtol=0.005)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", sorted(CELLS))
 @pytest.mark.parametrize("mask", ["step", "sequence"])
 def test_layers_and_every_dropout(cell, mask):
     rates = {"dropout_input": 0.2, "dropout": 0.3, "dropout_output": 0.2, "dropconnect": 0.3}
     config = config_of(cell, hidden=100, layers=3, dropout_mask=mask, learned_state=True, **rates)
-    check_gradients(config, 9, 35, 0.03, accumulate=2, batch_size=35)
+    check_gradients(config, 9, 35, KINKED.get(cell, 0.03), accumulate=2, batch_size=35)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", sorted(CELLS))
 @pytest.mark.parametrize("V", [2, 67, 5000])
 def test_vectors_and_vocabularies(cell, V):
     config = config_of(cell, vocab_size=V, hidden=48, layers=2, input="embedding", embedding_size=24, norm="layer")
-    check_gradients(config, 5, 12, 0.02)
+    check_gradients(config, 5, 12, KINKED.get(cell, 0.02), loss_tolerance=2e-3, least=0.05 if cell in KINKED else 0)
 
 
 @pytest.mark.parametrize("norm", ["none", "rms", "layer"])
@@ -131,7 +137,7 @@ def test_logits_and_losses():
     np.testing.assert_allclose(*losses, atol=0.05)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", sorted(CELLS))
 def test_loss_curve(cell):
     """Forty steps of one batch over and over: both learn it, and at the same pace."""
     config = config_of(cell, vocab_size=30, hidden=64, dropout_output=0.1)
@@ -171,7 +177,7 @@ def test_any_number_of_threads(threads):
 
 def test_what_is_put_in_comes_out():
     """Weights are kept in the order of tiles, filled up with zeros."""
-    for cell in ("lstm", "gru", "rnn"):
+    for cell in CELLS:
         config = config_of(cell, hidden=37, layers=2)
         native, torch = both(config)
         found = native.parameters()

@@ -15,6 +15,7 @@ from rhapsode.engine import Engine, open_engine, rows, stack
 from rhapsode.errors import ConfigError
 from rhapsode.model import Model
 from rhapsode.modelfile import ModelFile
+from rhapsode.nn.cells import CELLS
 
 _native = pytest.importorskip("rhapsode._native", reason="the native core was not built")
 from rhapsode.native_engine import NativeEngine  # noqa: E402
@@ -71,7 +72,7 @@ def test_fp32_agrees_with_the_reference(isa, file, T, B):
     np.testing.assert_allclose(nats, exact, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("cell", sorted(CELLS))
 @pytest.mark.parametrize("hidden", [37, 100, 256])
 def test_wide_models_agree_tightly(isa, cell, hidden):
     file = random_model(byte_tokenizer(), cell=cell, hidden=hidden, layers=2, norm="rms", residual=True, scale=0.06)
@@ -114,8 +115,15 @@ def test_a_row_depends_on_itself_alone_and_reading_is_stepping(isa, file, precis
     assert_same(together, (np.concatenate([a[0] for a in alone], axis=1), stack([a[1] for a in alone])))
 
 
+FIELDS = [
+    {"cell": "lstm", "hidden": 300},
+    {"cell": "gru", "hidden": 257, "layers": 2},
+    {"cell": "sru", "hidden": 257, "layers": 2},
+]
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("fields", [{"cell": "lstm", "hidden": 300}, {"cell": "gru", "hidden": 257, "layers": 2}])
+@pytest.mark.parametrize("fields", FIELDS)
 @pytest.mark.parametrize("blocks", [{}, {"layers": 2, "conv": 4, "mlp": 1.3}])
 def test_wide_rows_do_not_depend_on_the_batch_or_the_threads(isa, threads, precision, fields, blocks):
     """Enough weights and symbols for one sequence to be shared by threads, and more sequences than a thread's group."""
@@ -179,7 +187,7 @@ def test_the_loop_writes_what_the_rules_in_python_write(file, precision, samplin
     assert (one.recent.tolist(), one.pending) == (other.recent.tolist(), other.pending)
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("cell", sorted(CELLS))
 def test_both_engines_write_the_same_text(isa, cell, monkeypatch):
     file = random_model(byte_tokenizer(), cell=cell, hidden=40, scale=0.2)
     found = [Model(file).generate("once", seed=s, length=200, temperature=1.2, top_p=0.9) for s in range(3)]

@@ -16,6 +16,7 @@ from learners import (  # noqa: E402
     close,
     close_parameters,
     close_states,
+    config_of,
     make,
     model_configs,
     random_batch,
@@ -26,6 +27,7 @@ from learners import (  # noqa: E402
 )
 from rhapsode.backends.base import Update  # noqa: E402
 from rhapsode.config import ModelConfig  # noqa: E402
+from rhapsode.nn.cells import CELLS  # noqa: E402
 from rhapsode.nn.spec import initial_parameters  # noqa: E402
 
 
@@ -72,10 +74,10 @@ def test_gradients(isa, config, T, B, seed, accumulate):
     same_gradients(config, T, B, seed, accumulate=min(accumulate, 2), batch_size=8)
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("cell", sorted(CELLS))
 @pytest.mark.parametrize(("hidden", "T", "B"), [(37, 63, 1), (100, 1, 33), (500, 3, 17)])
 def test_awkward_sizes(isa, cell, hidden, T, B):
-    config = ModelConfig(vocab_size=67, cell=cell, hidden=hidden, layers=2, dropconnect=0.3, dropout=0.3, norm="layer")
+    config = config_of(cell, vocab_size=67, hidden=hidden, layers=2, dropconnect=0.3, dropout=0.3, norm="layer")
     same_gradients(config, T, B)
 
 
@@ -156,9 +158,9 @@ def test_checkpoints_pass_between_backends(isa):
     close_parameters(native.parameters(), torch.parameters())
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("cell", sorted(CELLS))
 def test_steps_repeat_to_the_bit(isa, cell):
-    config = ModelConfig(vocab_size=19, hidden=70, cell=cell, layers=2, dropconnect=0.2, dropout=0.2, conv=4, mlp=1.5)
+    config = config_of(cell, vocab_size=19, hidden=70, layers=2, dropconnect=0.2, dropout=0.2, conv=4, mlp=1.5)
 
     def run():
         learner = make("native", config, initial_parameters(config))
@@ -175,8 +177,8 @@ def test_any_number_of_threads(isa, threads):
     before = _native.threads()
     _native.use_threads(threads)
     try:
-        for cell in ("rnn", "gru", "lstm"):
-            config = ModelConfig(vocab_size=30, hidden=150, cell=cell, layers=2, norm="rms", dropconnect=0.2)
+        for cell in CELLS:
+            config = config_of(cell, vocab_size=30, hidden=150, layers=2, norm="rms", dropconnect=0.2)
             same_gradients(config, 4, 11)
             same_gradients(dataclasses.replace(config, conv=4, mlp=1.5), 4, 11)
     finally:

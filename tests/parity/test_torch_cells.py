@@ -63,8 +63,9 @@ def test_its_inputs_are_left_alone(cell):
     """The scans work in place, on memory of their own only; one sequence makes rows and columns look alike."""
     H, kind = 4, CELLS[cell]
     gates, weight = torch.randn(3, 1, kind.gates * H), torch.randn(kind.gates * H, H)
+    vectors = {vector.name: torch.randn(H) for vector in kind.vectors}
     state = kind.state(*(torch.randn(1, H) for _ in kind.state._fields))
     copies = [v.clone() for v in (gates, weight, *state)]
-    SCANS[cell](gates, state, {"weight_hh": weight, "bias_hn": torch.randn(H)}, "tanh")
+    SCANS[cell](gates, state, {"weight_hh": weight, **vectors}, "tanh")
     for value, copy in zip((gates, weight, *state), copies, strict=True):
         assert torch.equal(value, copy)

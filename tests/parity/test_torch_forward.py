@@ -107,17 +107,19 @@ def test_pieces_of_the_output_layer(monkeypatch, piece):
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
 def test_bf16(cell):
-    """bfloat16 has 8 bits: products are off by up to 0.4 %, sums of them by less."""
+    """bfloat16 has 8 bits: products are off by up to 0.4 %, sums of them by less. The minimal cells' g has a kink: what
+    rounding carries over it meets another slope."""
+    tolerance = 0.06 if cell in ("mingru", "minlstm") else 0.02
     config = ModelConfig(vocab_size=30, hidden=64, cell=cell, layers=2)
     batch, state = random_batch(config, 12, 5), random_state(config, 5)
     exact, rough = (make("torch", config, precision=p).gradients(batch, state, UPDATE) for p in ("fp32", "bf16"))
-    assert rough.loss != exact.loss
+    assert any((rough.parameters[name] != value).any() for name, value in exact.parameters.items())
     close(rough.loss, exact.loss, rtol=2e-3)
     for one, other in zip(arrays(rough.final), arrays(exact.final), strict=True):
         assert np.abs(one - other).max() < 0.03
     for name, value in exact.parameters.items():
         error = np.linalg.norm(rough.parameters[name] - value) / np.linalg.norm(value)
-        assert error < 0.02, f"{name}: {error}"
+        assert error < tolerance, f"{name}: {error}"
 
 
 def test_precision():
@@ -212,11 +214,11 @@ class Autograd:
             else:
                 new = [torch.zeros_like(s) for s in state]
             state = [torch.where(reset[:, None], n, s) for n, s in zip(new, state, strict=True)]
-            W, outputs = self.recurrent(layer, p["weight_hh"]), []
+            W, outputs = self.recurrent(layer, p["weight_hh"]) if CELLS[c.cell].matrix else None, []
             for t in range(len(ids)):
-                state = getattr(self, c.cell)(a[t], W, p, *state)
-                outputs.append(state[0])
-            final.append([*state, past] if has_conv(c, layer) else list(state))
+                output, *state = getattr(self, c.cell)(a[t], W, p, *state)
+                outputs.append(output)
+            final.append([*state, past] if has_conv(c, layer) else state)
             h = torch.stack(outputs)
             v = v + h if is_residual(c, layer) else h
             if c.mlp:
@@ -269,15 +271,43 @@ class Autograd:
         return torch.tensor(kept).double() * masks.scale(p)
 
     def rnn(self, a, W, p, h):
-        return ((torch.tanh if self.config.nonlinearity == "tanh" else torch.relu)(a + h @ W.T),)
+        h = (torch.tanh if self.config.nonlinearity == "tanh" else torch.relu)(a + h @ W.T)
+        return h, h
 
     def gru(self, a, W, p, h):
         (a_r, a_z, a_n), (W_r, W_z, W_n) = a.chunk(3, dim=1), W.chunk(3)
         r, z = torch.sigmoid(a_r + h @ W_r.T), torch.sigmoid(a_z + h @ W_z.T)
         n = torch.tanh(a_n + r * (h @ W_n.T + p["bias_hn"]))
-        return ((1 - z) * n + z * h,)
+        h = (1 - z) * n + z * h
+        return h, h
 
     def lstm(self, a, W, p, h, c):
         i, f, g, o = (a + h @ W.T).chunk(4, dim=1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        return torch.sigmoid(o) * torch.tanh(c), c
+        h = torch.sigmoid(o) * torch.tanh(c)
+        return h, h, c
+
+    def mingru(self, a, W, p, h):
+        z, n = a.chunk(2, dim=1)
+        z, n = torch.sigmoid(z), torch.where(n >= 0, n + 0.5, torch.sigmoid(n))
+        h = (1 - z) * h + z * n
+        return h, h
+
+    def minlstm(self, a, W, p, h):
+        f, i, n = a.chunk(3, dim=1)
+        f, i, n = torch.sigmoid(f), torch.sigmoid(i), torch.where(n >= 0, n + 0.5, torch.sigmoid(n))
+        h = f / (f + i) * h + i / (f + i) * n
+        return h, h
+
+    def sru(self, a, W, p, c):
+        w, f, r, x = a.chunk(4, dim=1)
+        f, r = torch.sigmoid(f + p["v_f"] * c), torch.sigmoid(r + p["v_r"] * c)
+        c = f * c + (1 - f) * w
+        return r * c + (1 - r) * x, c
+
+    def rglru(self, a, W, p, c):
+        r, i, x, y = a.chunk(4, dim=1)
+        alpha = torch.sigmoid(p["decay"]) ** (8 * torch.sigmoid(r))
+        c = alpha * c + torch.sqrt(1 - alpha**2) * torch.sigmoid(i) * x
+        gelu = 0.5 * y * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (y + 0.044715 * y**3)))
+        return gelu * c, c

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rhapsode.config import CorpusConfig, ModelConfig, SamplingConfig, TrainConfig
+from rhapsode.config import ELEMENTWISE, CorpusConfig, ModelConfig, SamplingConfig, TrainConfig
 from rhapsode.errors import ConfigError
+from rhapsode.nn.cells import CELLS
 
 ALL = [CorpusConfig, ModelConfig, SamplingConfig, TrainConfig]
 
@@ -75,6 +76,15 @@ def test_whole_numbers_are_numbers():
 
 
 scalars = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5)
+
+
+def test_a_cell_without_a_recurrent_matrix_has_no_dropconnect():
+    assert {name for name, cell in CELLS.items() if not cell.matrix} == ELEMENTWISE
+    for name in ELEMENTWISE:
+        with pytest.raises(ConfigError, match=f"dropconnect.*{name}"):
+            ModelConfig(vocab_size=5, cell=name, dropconnect=0.1)
+
+
 json_values = scalars | st.lists(scalars, max_size=2)
 names = st.sampled_from(["hidden", "lr", "stop", "vocab_size", "cell", "x"])
 

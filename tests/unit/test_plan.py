@@ -13,7 +13,7 @@ def corpus(tmp_path_factory):
 
 
 def plan(corpus, speed=30_000.0, **fields):
-    model = {k: v for k, v in fields.items() if k in ("hidden", "tied", "layers", "dropout_output", "input")}
+    model = {k: v for k, v in fields.items() if k in ("cell", "hidden", "tied", "layers", "dropout_output", "input")}
     train = {k: v for k, v in fields.items() if k not in model}
     return make_plan(corpus, model, train, lambda *_: speed)
 
@@ -62,3 +62,8 @@ def test_large_vocabularies_get_an_embedding(tmp_path):
 def test_values_that_are_not_allowed_are_named(corpus):
     with pytest.raises(ConfigError, match="hidden"):
         plan(corpus, hidden=0, steps=1)
+
+
+def test_no_dropconnect_where_there_is_no_recurrent_matrix(corpus):
+    assert plan(corpus, epochs=100).model.dropconnect > 0
+    assert plan(corpus, epochs=100, cell="mingru").model.dropconnect == 0

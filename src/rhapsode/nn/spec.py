@@ -5,10 +5,10 @@
     layers.L.conv.weight, .bias [D, K], [D]     conv = K > 1, likewise; the last column meets the current vector
     layers.L.weight_ih          [G*H, D]        layers that read a vector
     layers.L.bias               [G*H]           likewise
-    layers.L.weight_hh          [G*H, H]
-    layers.L.bias_hn            [H]             gru
+    layers.L.weight_hh          [G*H, H]        cells with a recurrent matrix
+    layers.L.bias_hn            [H]             gru; other cells have other vectors of their own: rhapsode.nn.cells
     layers.L.norm.weight        [D]             norm = layer or rms, layers that read a vector; .norm.bias for layer
-    layers.L.initial.h, .c      [H]             learned_state
+    layers.L.initial.h, .c      [H]             learned_state; the arrays that the cell's state has
     layers.L.mlp.weight_in      [2*M, H]        mlp, M = mlp * H: W_gate above W_up
     layers.L.mlp.weight_out     [H, M]          likewise
     layers.L.mlp.norm.weight    [H]             likewise, norm = layer or rms; .mlp.norm.bias for layer
@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rhapsode.config import ModelConfig
-from rhapsode.nn.cells import CELLS, LayerState
+from rhapsode.nn.cells import CELLS, LayerState, Vector
 
 Parameters = dict[str, np.ndarray]
 
@@ -43,11 +43,12 @@ Parameters = dict[str, np.ndarray]
 @dataclass(frozen=True)
 class Parameter:
     """One parameter: its `role` decides its initial values and how it is trained (`table` has a rate of its own,
-    only roles in `DECAYED` feel weight decay)."""
+    only roles in `DECAYED` feel weight decay). `vector`: one of a cell's own, which says how to draw it."""
 
     name: str
     shape: tuple[int, ...]
     role: str
+    vector: Vector | None = None
 
     @property
     def size(self) -> int:
@@ -91,9 +92,10 @@ def _stack(c: ModelConfig) -> Iterator[Parameter]:
                 yield Parameter(f"{name}.conv.bias", (D,), "bias")
             yield Parameter(f"{name}.weight_ih", (GH, D), "input")
             yield Parameter(f"{name}.bias", (GH,), "bias")
-        yield Parameter(f"{name}.weight_hh", (GH, H), "recurrent")
-        for bias in cell.recurrent_bias:
-            yield Parameter(f"{name}.{bias}", (H,), "bias")
+        if cell.matrix:
+            yield Parameter(f"{name}.weight_hh", (GH, H), "recurrent")
+        for vector in cell.vectors:
+            yield Parameter(f"{name}.{vector.name}", (H,), "vector", vector)
         if c.learned_state:
             for field in cell.state._fields:
                 yield Parameter(f"{name}.initial.{field}", (H,), "state")
@@ -170,6 +172,8 @@ def initial_parameters(config: ModelConfig, seed: int = 0) -> Parameters:
 def draw(p: Parameter, config: ModelConfig, seed: int) -> np.ndarray:
     """The initial values of one parameter of a model, or of what is built on its layers."""
     rng = np.random.default_rng([seed, zlib.crc32(p.name.encode())])
+    if p.vector is not None:
+        return p.vector.draw(rng, config.hidden)
     if p.role == "scale":
         return np.ones(p.shape, np.float32)
     if p.role in ("bias", "state"):

@@ -42,9 +42,11 @@ def hidden(
             if past is not None:
                 read, past = short_convolution(read, past, own["conv.weight"], own["conv.bias"])
             gates = (read.to(dtype) @ own["weight_ih"].to(dtype).t()).float() + own["bias"]
-        if dropout:
-            own["weight_hh"] = dropout.recurrent(f"layers.{layer}.weight_hh", own["weight_hh"], config.dropconnect)
-        own["weight_hh"] = own["weight_hh"].to(dtype)
+        if "weight_hh" in own:
+            weight = own["weight_hh"]
+            if dropout:
+                weight = dropout.recurrent(f"layers.{layer}.weight_hh", weight, config.dropconnect)
+            own["weight_hh"] = weight.to(dtype)
         output, after = SCANS[config.cell](gates, start, own, config.nonlinearity)
         layers.append(join_state(after, past))
         vector = vector + output if vector is not None and is_residual(config, layer) else output

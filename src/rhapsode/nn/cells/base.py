@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -21,7 +21,21 @@ class HiddenAndCell(NamedTuple):
     c: Any
 
 
-LayerState = HiddenState | HiddenAndCell
+class Memory(NamedTuple):
+    """State of a layer whose output is made anew at each step from a memory c[B, H], float32, and the input."""
+
+    c: Any
+
+
+LayerState = HiddenState | HiddenAndCell | Memory
+
+
+class Vector(NamedTuple):
+    """A vector [H] of the recurrence's own, beside its matrix or instead of it."""
+
+    name: str
+    draw: Callable[[np.random.Generator, int], np.ndarray]
+    """(generator, H) -> initial values"""
 
 
 class Cell(Protocol):
@@ -30,8 +44,10 @@ class Cell(Protocol):
     gates: int
     """G: the pre-activations have G*H entries."""
     state: type[LayerState]
-    recurrent_bias: tuple[str, ...]
-    """Names of vectors [H] that the recurrence adds inside a gate (see GRU); most cells have none."""
+    matrix: bool
+    """Whether it has the recurrent matrix weight_hh [G*H, H]; without one a unit sees its own state only."""
+    vectors: tuple[Vector, ...]
+    """Vectors of its own; most cells have none."""
 
     def scan(
         self, gates: np.ndarray, state: LayerState, parameters: Mapping[str, np.ndarray], nonlinearity: str
@@ -39,11 +55,21 @@ class Cell(Protocol):
         """Run over gates[T, B, G*H] from `state`; return h[T, B, H] and the state after the last step.
 
         More axes may stand between B and the last (the engine has [T, B, 1, G*H], which makes products row by row).
-        `parameters` are those of the layer, without its prefix: weight_hh[G*H, H] and the recurrent biases.
+        `parameters` are those of the layer, without its prefix: weight_hh[G*H, H] and the cell's own vectors.
         """
         ...
+
+
+def zeros(rng: np.random.Generator, hidden: int) -> np.ndarray:
+    """Initial values of a `Vector` that is a bias."""
+    return np.zeros(hidden, np.float32)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)), without overflow."""
     return 0.5 * np.tanh(0.5 * x) + 0.5
+
+
+def positive(x: np.ndarray) -> np.ndarray:
+    """g of Feng et al. (2024), arXiv:2410.01201: x + 1/2 for x >= 0, σ(x) below."""
+    return np.where(x >= 0, x + np.float32(0.5), sigmoid(x))

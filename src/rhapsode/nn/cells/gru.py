@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rhapsode.nn.cells.base import Cell, HiddenState, LayerState, sigmoid
+from rhapsode.nn.cells.base import Cell, HiddenState, LayerState, Vector, sigmoid, zeros
 
 
 class GRU(Cell):
@@ -21,7 +21,8 @@ class GRU(Cell):
 
     gates = 3
     state: type[LayerState] = HiddenState
-    recurrent_bias: tuple[str, ...] = ("bias_hn",)
+    matrix = True
+    vectors: tuple[Vector, ...] = (Vector("bias_hn", zeros),)
 
     def scan(self, gates, state, parameters, nonlinearity="tanh"):
         weight, bias_hn = parameters["weight_hh"].T, parameters["bias_hn"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rhapsode.nn.cells.base import Cell, HiddenAndCell, LayerState, sigmoid
+from rhapsode.nn.cells.base import Cell, HiddenAndCell, LayerState, Vector, sigmoid
 
 
 class LSTM(Cell):
@@ -21,7 +21,8 @@ class LSTM(Cell):
 
     gates = 4
     state: type[LayerState] = HiddenAndCell
-    recurrent_bias: tuple[str, ...] = ()
+    matrix = True
+    vectors: tuple[Vector, ...] = ()
 
     def scan(self, gates, state, parameters, nonlinearity="tanh"):
         weight = parameters["weight_hh"].T

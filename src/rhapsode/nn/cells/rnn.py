@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rhapsode.nn.cells.base import Cell, HiddenState, LayerState
+from rhapsode.nn.cells.base import Cell, HiddenState, LayerState, Vector
 
 
 class RNN(Cell):
@@ -15,7 +15,8 @@ class RNN(Cell):
 
     gates = 1
     state: type[LayerState] = HiddenState
-    recurrent_bias: tuple[str, ...] = ()
+    matrix = True
+    vectors: tuple[Vector, ...] = ()
 
     def scan(self, gates, state, parameters, nonlinearity="tanh"):
         weight = parameters["weight_hh"].T

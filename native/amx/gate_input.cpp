@@ -1,0 +1,76 @@
+#include "gate_input.h"
+
+#include "plain.h"
+
+namespace rhapsode::amx {
+
+TileGateInput::TileGateInput(const RecurrentSpec& spec, const GateColumns& columns) : spec_(spec), columns_(columns) {
+  if (spec.table) {
+    table_ = std::make_unique<TileTable>("table", spec.input, columns);
+  } else {
+    weight_ = std::make_unique<TileMatrix>("weight_ih", columns, spec.input);
+    bias_ = std::make_unique<TileVector>("bias", columns);
+  }
+}
+
+std::vector<Parameter*> TileGateInput::parameters() const {
+  if (table_) return {table_.get()};
+  return {weight_.get(), bias_.get()};
+}
+
+void TileGateInput::read(const LayerInput& input, int64_t T, int64_t B, bool training, bool renew) {
+  T_ = T, B_ = B;
+  if (renew) {  // what is padding must be zero
+    lines_ = Buffer<bf16>(table_ ? 0 : rows() * columns_.pairs_total() * PAIR);
+    symbols_ = Buffer<int32_t>(rows()), numbers_ = Buffer<int32_t>(rows());
+    for (int64_t r = 0; r < rows(); r++) {
+      symbols_[r] = table_ ? static_cast<int32_t>(spec_.input) : 0;  // the table's line of zeros
+      numbers_[r] = static_cast<int32_t>(r);
+    }
+    d_vectors_data_ = Buffer<bf16>();
+  }
+  factors_on_ = input.ids && input.id_mask.on();
+  if (input.vectors) return reader_.read(*input.vectors, Mask{}, T, B, training);
+  if (factors_on_) lines_.reserve(rows() * columns_.pairs_total() * PAIR), factors_.reserve(rows());
+  for (int64_t t = 0; t < T; t++)
+    for (int64_t b = 0; b < B; b++) {
+      const int64_t r = t * B + b, at = t * pairs(B) * PAIR + b;
+      symbols_[at] = input.ids[r];
+      if (factors_on_) factors_[at] = mask_factor(input.id_mask, input.id_mask.row(r), input.ids[r], spec_.input);
+    }
+}
+
+void TileGateInput::forward(int thread, int threads) {
+  if (weight_)
+    project(reader_.tiles, weight_->forward(), bias_->value.data(), columns_, lines_.data(), thread, threads);
+  else if (factors_on_)
+    scaled_lines(table_->lines(), table_->rows(), symbols_.data(), factors_.data(), rows(), columns_, lines_.data(), thread,
+                 threads);
+}
+
+GateLines TileGateInput::lines() const {
+  if (own_lines()) return {lines_.data(), rows(), numbers_.data()};
+  return {table_->lines(), table_->rows(), symbols_.data()};
+}
+
+const Activations* TileGateInput::d_vectors() {
+  if (!weight_) return nullptr;
+  d_vectors_.tiles = {nullptr, T_, B_, spec_.input};
+  d_vectors_data_.reserve(d_vectors_.tiles.size());
+  d_vectors_.tiles.data = d_vectors_data_.data();
+  return &d_vectors_;
+}
+
+void TileGateInput::backward(const TokenTiles& d, const bf16* d_rows, bool accumulate, int thread, int threads) {
+  if (table_)
+    return row_sums({d, columns_, table_->rows(), T_, B_, symbols_.data(), factors_on_ ? factors_.data() : nullptr,
+                     table_->gradient.data(), accumulate},
+                    thread, threads);
+  const int64_t Q = columns_.pairs_total();
+  weight_gradient({reader_.turned, d, T_ * pairs(B_), weight_->P(), Q, weight_->gradient.data(), accumulate, Mask{}, columns_},
+                  thread, threads);
+  row_sums({d, columns_, 1, T_, B_, nullptr, nullptr, bias_->gradient.data(), accumulate}, thread, threads);
+  multiply_rows({const_cast<bf16*>(d_rows), T_, B_, Q * PAIR}, weight_->backward(), Mask{}, d_vectors_.tiles, thread, threads);
+}
+
+}  // namespace rhapsode::amx

@@ -1,0 +1,22 @@
+"""The minLSTM of `rhapsode.nn.cells.minlstm`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from rhapsode.backends.torch.cells.base import linear_scan, positive
+from rhapsode.nn.cells import HiddenState
+
+
+def scan(
+    gates: Tensor, state: HiddenState, parameters: Mapping[str, Tensor], nonlinearity: str
+) -> tuple[Tensor, HiddenState]:
+    """Run over gates [T, B, 3H] from `state`."""
+    a_f, a_i, a_n = gates.chunk(3, dim=-1)
+    f, i = torch.sigmoid(a_f), torch.sigmoid(a_i)
+    f = f / (f + i)
+    outputs = linear_scan(f, (1 - f) * positive(a_n), state.h)
+    return outputs, HiddenState(outputs[-1])
