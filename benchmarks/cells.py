@@ -1,8 +1,8 @@
 """How fast the cells without a recurrent matrix train: the native backend against torch in eager mode.
 
-Two tables. The first is one layer: gate projections, scan and gating, forward and backward, for vectors in and vectors out
-(D=256, H=512, 2048 tokens as 32 sequences of 64). Torch computes the same equations as they are written down in papers:
-one product for all gates, then a loop over time of whole-tensor operations (`loop`), and for the minimal cells also the
+Two tables. The first is one layer: gate projections, scan and gating, forward and backward, for vectors in and vectors
+out (D=256, H=512, 2048 tokens as 32 sequences of 64). Torch computes the same equations as papers write them: one
+product for all gates, then a loop over time of whole-tensor operations (`loop`), and for the minimal cells also the
 papers' own parallel scan in log-space (`scan`). The ratio is to the faster of the two, in fp32 and under bf16 autocast.
 
 The second is whole optimiser steps of a character model (V=67, H=512, B=32, T=64) of one and two layers, native against
@@ -161,7 +161,7 @@ def check(what: str, found: dict[str, np.ndarray], expected: dict[str, np.ndarra
             raise SystemExit(f"no parity: {what}: {name} is off by {error:.1e}")
 
 
-# ---- the cells in torch, as papers write them -------------------------------------------------------------------------
+# ---- the cells in torch, as papers write them -----------------------------------------------------------------------
 
 
 def looped(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
@@ -226,13 +226,14 @@ def rglru_loop(a: Tensor, c: Tensor, own: dict[str, Tensor]) -> Tensor:
     return looped(log_alpha.exp(), entry, c) * functional.gelu(y, approximate="tanh")
 
 
-# ---- whole steps ------------------------------------------------------------------------------------------------------
+# ---- whole steps ----------------------------------------------------------------------------------------------------
 
 
 def models(cells: list[str], precisions: list[str], rounds: int) -> None:
     columns = [f"{backend} {p}" for p in precisions for backend in ("native", "torch")]
     ratios = [f"ratio {p}" for p in precisions]
-    table = table_of(f"Whole steps, H={H}, B={B}, T={T}: thousand tokens a second", ["cell", "layers", *columns, *ratios])
+    title = f"Whole steps, H={H}, B={B}, T={T}: thousand tokens a second"
+    table = table_of(title, ["cell", "layers", *columns, *ratios])
     for cell in cells:
         for depth in (1, 2):
             steps = {name: step_of(cell, depth, *name.split()) for name in columns}
@@ -275,7 +276,7 @@ def step_of(cell: str, depth: int, backend: str, precision: str) -> Step:
     return Step(make_learner(config, train, initial_parameters(config)), batch)
 
 
-# ---- timing -------------------------------------------------------------------------------------------------------------
+# ---- timing ---------------------------------------------------------------------------------------------------------
 
 
 def take_turns(contestants: dict[str, list[Run]], rounds: int, seconds: float = 0.25) -> dict[str, list[float]]:

@@ -43,4 +43,3 @@ class RGLRU(Cell):
             c = alpha[t] * c + entry[t]
             outputs[t] = branch[t] * c
         return outputs, Memory(c)
-

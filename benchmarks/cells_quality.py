@@ -1,0 +1,129 @@
+"""Which cell learns best, at equal time and at equal parameters, on three texts.
+
+Each run is `rhapsode train` as a user would call it, with what the cell likes (`SETTINGS`: depth and learning rate,
+chosen with --choose on the training part alone, of which the last tenth is held out then); everything else is planned.
+At equal time every cell has the width of its row for so many seconds; at equal parameters its width is what gives as
+many weights as the one-layer LSTM has, for the same seconds. Losses are nats per character over the whole held-out
+part, which no choice has seen.
+
+    python benchmarks/cells_quality.py --text shakespeare --seconds 10
+    python benchmarks/cells_quality.py --text names --cell lstm sru --seeds 3
+    python benchmarks/cells_quality.py --text pride --choose --cell sru
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+import rhapsode
+from rhapsode.config import ModelConfig
+from rhapsode.nn.cells import CELLS
+from rhapsode.nn.spec import parameter_spec
+
+DATA = Path(__file__).parents[2] / "shared/data"
+TEXTS = {"shakespeare": "tinyshakespeare.txt", "names": "names.txt", "pride": "pride-and-prejudice.txt"}
+
+DEEP = {"residual": True, "norm": "rms"}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "lstm": {"layers": 1},
+    "gru": {"layers": 1},
+    "mingru": {"layers": 3, "lr": 4e-3, **DEEP},
+    "minlstm": {"layers": 3, "lr": 4e-3, **DEEP},
+    "sru": {"layers": 3, "lr": 4e-3, **DEEP},
+    "rglru": {"layers": 3, "lr": 4e-3, **DEEP},
+}
+"""What each cell is trained with; without a learning rate the planned one is taken, which suits the LSTM."""
+
+CHOICES = {"layers": [2, 3, 4], "lr": [2e-3, 4e-3, 8e-3]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    loss: float
+    tokens: int
+    parameters: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--text", nargs="+", default=list(TEXTS), choices=list(TEXTS))
+    parser.add_argument("--cell", nargs="+", default=list(SETTINGS), choices=sorted(CELLS))
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--hidden", type=int, default=384)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--choose", action="store_true", help="try depths and learning rates on the training part")
+    args = parser.parse_args()
+    for text in args.text:
+        if args.choose:
+            choose(text, args.cell, args.seconds, args.hidden)
+        else:
+            compare(text, args.cell, args.seconds, args.hidden, args.seeds)
+
+
+def compare(text: str, cells: list[str], seconds: float, hidden: int, seeds: int) -> None:
+    table = Table(title=f"{text}, {seconds:g} s: nats per character", title_justify="left")
+    for column in ("cell", "settings", "equal time", "parameters", "symbols read", "equal parameters", "width"):
+        table.add_column(column, justify="left" if column in ("cell", "settings") else "right")
+    for cell in cells:
+        settings, width = SETTINGS.get(cell, {"layers": 1}), equal_width(cell, hidden)
+        runs = [train(DATA / TEXTS[text], cell, hidden, seconds, seed, settings) for seed in range(seeds)]
+        same = [train(DATA / TEXTS[text], cell, width, seconds, seed, settings) for seed in range(seeds)]
+        words = f"{settings['layers']} layers, lr {settings.get('lr', 'planned')}"
+        counts = (f"{runs[0].parameters:,}", f"{runs[0].tokens:,}")
+        table.add_row(cell, words, losses_of(runs), *counts, losses_of(same), str(width))
+    Console(width=130).print(table)
+
+
+def choose(text: str, cells: list[str], seconds: float, hidden: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        part = training_part(DATA / TEXTS[text], Path(folder))
+        for cell in cells:
+            for values in itertools.product(*CHOICES.values()):
+                settings = {**DEEP, **dict(zip(CHOICES, values, strict=True))}
+                result = train(part, cell, hidden, seconds, 0, settings)
+                print(f"{text} {cell} {settings}: {result.loss:.4f}, {result.tokens:,} symbols", flush=True)
+
+
+def training_part(path: Path, folder: Path) -> Path:
+    """The first nine tenths of a text, whose end is the held-out part by default; names are drawn alike."""
+    text = path.read_text()
+    part = folder / path.name
+    part.write_text(text[: len(text) * 9 // 10])
+    return part
+
+
+def train(path: Path, cell: str, hidden: int, seconds: float, seed: int, settings: dict[str, Any]) -> Result:
+    model = rhapsode.train(path, cell=cell, hidden=hidden, minutes=seconds / 60, seed=seed, **settings)
+    progress = model.file.training["progress"]
+    return Result(progress["best_loss"], progress["tokens"], sum(p.size for p in model.file.parameters.values()))
+
+
+def equal_width(cell: str, hidden: int) -> int:
+    """The width, a multiple of 32, at which the cell has about as many weights as the one-layer LSTM."""
+    wanted = weights("lstm", hidden, SETTINGS["lstm"])
+    widths = range(32, 2049, 32)
+    return min(widths, key=lambda width: abs(weights(cell, width, SETTINGS.get(cell, {"layers": 1})) - wanted))
+
+
+def weights(cell: str, hidden: int, settings: dict[str, Any]) -> int:
+    fields = {name: value for name, value in settings.items() if name != "lr"}
+    return sum(p.size for p in parameter_spec(ModelConfig(vocab_size=67, cell=cell, hidden=hidden, **fields)))
+
+
+def losses_of(results: list[Result]) -> str:
+    losses = [result.loss for result in results]
+    spread = f" ±{(max(losses) - min(losses)) / 2:.4f}" if len(losses) > 1 else ""
+    return f"{statistics.median(losses):.4f}{spread}"
+
+
+if __name__ == "__main__":
+    main()
