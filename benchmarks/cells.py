@@ -279,12 +279,12 @@ def step_of(cell: str, depth: int, backend: str, precision: str) -> Step:
 # ---- timing ---------------------------------------------------------------------------------------------------------
 
 
-def take_turns(contestants: dict[str, list[Run]], rounds: int, seconds: float = 0.25) -> dict[str, list[float]]:
+def take_turns(contestants: dict[str, list[Run]], rounds: int, seconds: float = 0.12) -> dict[str, list[float]]:
     """Seconds of each part of each contestant: the median over `rounds` turns of the median of a turn."""
     medians: dict[str, list[list[float]]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, parts in contestants.items():
-            time.sleep(0.3)  # until the other library's threads sleep
+            time.sleep(0.2)  # until the other library's threads sleep
             medians[name].append(turn(parts, seconds))
     return {name: [statistics.median(each) for each in zip(*turns, strict=True)] for name, turns in medians.items()}
 
