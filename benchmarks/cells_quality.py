@@ -49,7 +49,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """What each cell is trained with; lstm and gru: what the planner takes for this width."""
 
-CHOICES = {"layers": [2, 3, 4], "lr": [2e-3, 4e-3, 8e-3]}
+CHOICES = {"layers": [2, 3], "lr": [4e-3, 8e-3]}
 
 
 @dataclasses.dataclass(frozen=True)
