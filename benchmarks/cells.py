@@ -115,8 +115,8 @@ class NativeLayer:
 
 def layers(cells: list[str], precisions: list[str], rounds: int) -> None:
     columns = ["forward ms", "backward ms", "sum", "speed-up over torch fp32", "over torch bf16"]
-    table = table_of(f"One layer, {T * B} tokens, D={D}, H={H}", ["cell", "contestant", *columns])
     for cell in cells:
+        table = table_of(f"{cell}: one layer, {T * B} tokens, D={D}, H={H}", ["contestant", *columns])
         arrays = layer_arrays(cell)
         judge = TorchLayer(cell, "loop", False, arrays).results()
         contestants: dict[str, TorchLayer | NativeLayer] = {}
@@ -131,9 +131,8 @@ def layers(cells: list[str], precisions: list[str], rounds: int) -> None:
         sums = {name: sum(each) for name, each in times.items()}
         for name, (ahead, back) in times.items():
             ratios = [f"{best(sums, f'torch {p}') / sums[name]:.1f}" if "native" in name else "" for p in precisions]
-            table.add_row(cell, name, f"{ahead * 1e3:.3f}", f"{back * 1e3:.3f}", f"{sums[name] * 1e3:.3f}", *ratios)
-        table.add_section()
-    Console(width=120).print(table)
+            table.add_row(name, f"{ahead * 1e3:.3f}", f"{back * 1e3:.3f}", f"{sums[name] * 1e3:.3f}", *ratios)
+        Console(width=120).print(table)
 
 
 def layer_arrays(cell: str) -> dict[str, np.ndarray]:
