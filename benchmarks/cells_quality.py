@@ -1,6 +1,6 @@
 """Which cell learns best, at equal time and at equal parameters, on three texts.
 
-Each run is `rhapsode train` as a user would call it, with what the cell likes (`SETTINGS`: depth and learning rate,
+Each run is `rhapsode train` as a user would call it, with what the cell likes (`SETTINGS`: depth, convolution, learning rate,
 chosen with --choose on the training part alone, of which the last tenth is held out then); everything else is planned.
 Time is processor time of one core, so that other work on the machine does not count: first each cell's speed is
 measured, then it trains for as many passes as fit. At equal time every cell has the width of its row; at equal
@@ -38,18 +38,18 @@ from rhapsode.nn.spec import initial_parameters, parameter_spec
 DATA = Path(__file__).parents[2] / "shared/data"
 TEXTS = {"shakespeare": "tinyshakespeare.txt", "names": "names.txt", "pride": "pride-and-prejudice.txt"}
 
-DEEP = {"residual": True, "norm": "rms"}
+DEEP = {"layers": 2, "lr": 8e-3, "residual": True, "norm": "rms"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "lstm": {"layers": 1, "lr": 1e-2},
     "gru": {"layers": 1, "lr": 1e-2},
-    "mingru": {"layers": 3, "lr": 4e-3, **DEEP},
-    "minlstm": {"layers": 3, "lr": 4e-3, **DEEP},
-    "sru": {"layers": 3, "lr": 4e-3, **DEEP},
-    "rglru": {"layers": 3, "lr": 4e-3, **DEEP},
+    "mingru": {**DEEP, "conv": 4},
+    "minlstm": {**DEEP, "conv": 4},
+    "sru": {**DEEP, "conv": 4},
+    "rglru": {**DEEP, "conv": 4},
 }
 """What each cell is trained with; lstm and gru: what the planner takes for this width."""
 
-CHOICES = {"layers": [2, 3], "lr": [4e-3, 8e-3]}
+CHOICES = {"layers": [2, 3], "lr": [4e-3, 8e-3], "conv": [0, 4]}
 
 
 @dataclasses.dataclass(frozen=True)
