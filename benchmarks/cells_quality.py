@@ -1,7 +1,8 @@
 """Which cell learns best, at equal time and at equal parameters, on three texts.
 
-Each run is `rhapsode train` as a user would call it, with what the cell likes (`SETTINGS`: depth, convolution, learning rate,
-chosen with --choose on the training part alone, of which the last tenth is held out then); everything else is planned.
+Each run is `rhapsode train` as a user would call it, with what the cell likes (`SETTINGS`: depth, convolution and
+learning rate, chosen with --choose on the training part alone, of which the last tenth is held out then); everything
+else is planned.
 Time is processor time of one core, so that other work on the machine does not count: first each cell's speed is
 measured, then it trains for as many passes as fit. At equal time every cell has the width of its row; at equal
 parameters its width is what gives as many weights as the one-layer LSTM has, for the same time. Losses are nats per
