@@ -20,6 +20,7 @@ from rhapsode.cli.options import CommandOptions, UsageError, argument, config_op
 from rhapsode.cli.output import print_json
 from rhapsode.config import CorpusConfig, ModelConfig, SamplingConfig, TrainConfig, option
 from rhapsode.errors import ConfigError, OutputError
+from rhapsode.nn.cells import CELLS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ def test_every_kind_of_option():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("x --cell foo", "--cell: found 'foo', allowed: rnn, gru, lstm"),
+        ("x --cell foo", f"--cell: found 'foo', allowed: {', '.join(CELLS)}"),
         ("x --size 10", "--size: found 10, allowed: a whole number from 1 to 9"),
         ("x --size 1.5", "--size: found '1.5', allowed: a whole number from 1 to 9"),
         ("x --top-p 0", "--top-p: found 0.0, allowed: a number above 0, to 1"),
