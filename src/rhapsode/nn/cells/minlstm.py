@@ -4,7 +4,7 @@ the form of its section on log-space: the candidate is positive, and the two gat
     f_t = σ(a_f)     i_t = σ(a_i)        n_t = g(a_n)        g as in the minGRU
     h_t = (f_t ⊙ h_t-1 + i_t ⊙ n_t) / (f_t + i_t)
 
-Gate order f, i, n.
+f / (f + i) = σ(log f - log i), which no pre-activation makes 0 / 0. Gate order f, i, n.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ class MinLSTM(Cell):
     def scan(self, gates, state, parameters, nonlinearity="tanh"):
         (h,) = state
         f, i, n = np.split(gates, 3, axis=-1)
-        f, i, n = sigmoid(f), sigmoid(i), positive(n)
-        f = f / (f + i)
+        f, n = sigmoid(np.logaddexp(np.float32(0), -i) - np.logaddexp(np.float32(0), -f)), positive(n)
         outputs = np.empty_like(n)
         for t in range(len(gates)):
             outputs[t] = h = n[t] + f[t] * (h - n[t])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from rhapsode.backends.torch.cells.base import linear_scan, positive
 from rhapsode.nn.cells import HiddenState
@@ -16,7 +17,6 @@ def scan(
 ) -> tuple[Tensor, HiddenState]:
     """Run over gates [T, B, 3H] from `state`."""
     a_f, a_i, a_n = gates.chunk(3, dim=-1)
-    f, i = torch.sigmoid(a_f), torch.sigmoid(a_i)
-    f = f / (f + i)
+    f = torch.sigmoid(functional.logsigmoid(a_f) - functional.logsigmoid(a_i))
     outputs = linear_scan(f, (1 - f) * positive(a_n), state.h)
     return outputs, HiddenState(outputs[-1])
