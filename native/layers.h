@@ -84,7 +84,8 @@ class Parameter {
     for (int64_t s : shape) n *= s;
     return n;
   }
-  // Where the plain element (row, column) is stored; a vector has row 0.
+  // Where the plain element (row, column) is stored; a vector has row 0. In every order (0, 0) is stored first, and a row
+  // and a column add up: place(r, c) = place(r, 0) + place(0, c).
   virtual int64_t place(int64_t row, int64_t column) const { return row * shape.back() + column; }
   // Between the stored order and plain arrays; padding becomes zero.
   void to_plain(const float* stored, float* plain) const;
