@@ -16,6 +16,7 @@
 #include "layers.h"
 #include "optimizer.h"
 #include "peak.h"
+#include "plain.h"
 #include "threads.h"
 
 namespace nb = nanobind;
@@ -262,9 +263,9 @@ void bind_data(nb::module_& m) {
       .def_prop_ro("shape", [](const Activations& a) { return std::make_tuple(a.rows(), a.columns()); })
       .def("numpy", [](const Activations& a) {
         FloatsOut out = new_array({static_cast<size_t>(a.rows()), static_cast<size_t>(a.columns())});
+        nb::gil_scoped_release release;
         ConstPanels x = a.panels();
-        for (int64_t r = 0; r < x.rows; r++)
-          for (int64_t c = 0; c < x.columns; c++) out.data()[r * x.columns + c] = x.at(r, c);
+        parallel([&](const Team& team) { to_rows(x, out.data(), team); });
         return out;
       }, "a copy as float32");
 
@@ -353,11 +354,12 @@ void bind_layers(nb::module_& m) {
         return n.backward(x, d_output, accumulate);
       }, inside, "x"_a, "d_output"_a, "accumulate"_a);
 
-  nb::class_<PanelParameter, Parameter>(m, "Vector", "a parameter [n] that the model holds itself")
-      .def("__init__", [](PanelParameter* self, const std::string& name, int64_t n) {
-        require(n > 0, "n: above 0");
-        new (self) PanelParameter(name, {n}, Order::natural, 1, false, current_kernels());
-      }, "name"_a, "n"_a);
+  nb::class_<PanelParameter, Parameter>(m, "Array", "a vector or matrix that the model holds itself")
+      .def("__init__", [](PanelParameter* self, const std::string& name, const std::vector<int64_t>& shape) {
+        require(shape.size() == 1 || shape.size() == 2, "shape: one or two sizes");
+        for (int64_t size : shape) require(size > 0, "shape: above 0");
+        new (self) PanelParameter(name, shape, Order::natural, 1, false, current_kernels());
+      }, "name"_a, "shape"_a);
 }
 
 void bind_blocks(nb::module_& m) {

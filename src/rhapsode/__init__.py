@@ -15,7 +15,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rhapsode.config import CorpusConfig, ModelConfig, SamplingConfig, TrainConfig
+    from rhapsode.classify.classifier import SequenceClassifier
+    from rhapsode.config import ClassifierConfig, CorpusConfig, ModelConfig, SamplingConfig, TrainConfig
     from rhapsode.engine import Engine
     from rhapsode.errors import RhapsodeError
     from rhapsode.model import Model, load
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from rhapsode.training.api import train
 
 _HOME = {
+    "ClassifierConfig": "config",
     "Corpus": "text.corpus",
     "CorpusConfig": "config",
     "Engine": "engine",
@@ -33,6 +35,7 @@ _HOME = {
     "ModelFile": "modelfile",
     "RhapsodeError": "errors",
     "SamplingConfig": "config",
+    "SequenceClassifier": "classify.classifier",
     "Session": "session",
     "TrainConfig": "config",
     "load": "model",
@@ -42,6 +45,7 @@ _HOME = {
 """Where each public name lives."""
 
 __all__ = [
+    "ClassifierConfig",
     "Corpus",
     "CorpusConfig",
     "Engine",
@@ -50,6 +54,7 @@ __all__ = [
     "ModelFile",
     "RhapsodeError",
     "SamplingConfig",
+    "SequenceClassifier",
     "Session",
     "TrainConfig",
     "load",

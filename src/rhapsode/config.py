@@ -230,6 +230,25 @@ class ModelConfig(Config):
 
 
 @dataclass(frozen=True)
+class ClassifierConfig(Config):
+    """What a sequence classifier makes of the outputs of its recurrent layers, which a `ModelConfig` describes."""
+
+    classes: int = option(help="C, number of classes", low=2, high=1_000_000, derived=True)
+    bidirectional: bool = option(True, "a second stack of layers reads the sequence from its end")
+    pooling: Literal["last", "mean", "max", "attention"] = option(
+        "attention", "how the outputs at all symbols become one vector; last: what each stack gives at its last step"
+    )
+    attention_size: int = option(64, "A, width of the attention's hidden layer", low=1, high=65_536)
+
+
+NOT_OF_CLASSIFIERS = (
+    *("split", "tied", "batches", "stride", "targets"),
+    *("accumulate", "averaging", "patience", "validate_every"),
+)
+"""Fields of the other configurations that classifiers do without."""
+
+
+@dataclass(frozen=True)
 class TrainConfig(Config):
     """How to train: budget, batches, optimiser, schedule, checks. The defaults are rhapsode's recipe."""
 

@@ -41,6 +41,8 @@ from rhapsode.tensorfile import ALIGNED, TensorFile, write
 from rhapsode.text.tokenizer import Tokenizer, tokenizer_from_json
 
 FORMAT, ENTRY = 1, "rhapsode"
+CLASSIFIER = "classifier"
+"""What a file of `rhapsode.classify.file` calls itself in its entry ``kind``, which language models lack."""
 BEST, LAST = "best.safetensors", "last.safetensors"
 """Names of the model files in a run folder."""
 
@@ -109,6 +111,8 @@ class ModelFile:
         path = find(path)
         file = TensorFile(path, ENTRY, "a model", ModelFileError)
         head = file.head
+        if head.get("kind") == CLASSIFIER:
+            raise ModelFileError(f"{path}: a classifier, which writes no text; it is used with rhapsode classify")
         if head.get("format") != FORMAT:
             raise ModelFileError(f"{path}: format {head.get('format')!r} is not known; this version reads {FORMAT}")
         try:
@@ -153,6 +157,15 @@ def find(path: str | Path) -> Path:
     if folder:
         raise ModelFileError(f"{path}: a folder without a model file ({BEST} or {LAST})")
     raise ModelFileError(f"{path}: no such model file or run folder")
+
+
+def is_classifier(path: str | Path) -> bool:
+    """Whether the file, which is one of rhapsode, holds a classifier.
+
+    Raises:
+        ModelFileError: it is none of rhapsode.
+    """
+    return TensorFile(path, ENTRY, "a model", ModelFileError).head.get("kind") == CLASSIFIER
 
 
 def quantised(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

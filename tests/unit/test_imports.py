@@ -23,6 +23,7 @@ HEIGHTS = [
     {"modelfile", "sampling"},
     {"backends", "engine", "session", "model"},
     {"training", "evaluate", "analysis", "benchmark"},
+    {"classify"},
     {"cli"},
 ]
 """DESIGN's order: a module may import from its own height and below. Modules not named here share the middle."""

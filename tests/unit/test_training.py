@@ -66,7 +66,7 @@ def test_epochs_are_passes_over_the_text(tmp_path):
     corpus = small_corpus(tmp_path)
     config = TrainConfig(epochs=2, batch_size=4, length=8)
     batches = Loop(learner_for(corpus, config), corpus, config, tmp_path, {}).batches
-    assert Budget.of(config, batches).steps == 2 * batches.steps_per_epoch
+    assert Budget.of(config, batches.steps_per_epoch).steps == 2 * batches.steps_per_epoch
 
 
 def learner_for(corpus, config, **fields):

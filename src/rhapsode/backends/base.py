@@ -10,6 +10,7 @@ A learner holds no random state and no position: a step is a pure function of (w
 from __future__ import annotations
 
 import importlib.util
+import math
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -38,6 +39,11 @@ class StepResult(NamedTuple):
     """sum of the weighted losses over `Batch.divisor`: nats per token, with dropout as trained"""
     grad_norm: float
     """norm of the whole gradient before clipping"""
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether both are, so that the step was taken."""
+        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
 
 
 class Gradients(NamedTuple):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import Literal
 
-from rhapsode.cli.main import COMMANDS
+from rhapsode.cli.main import COMMANDS, module_of
 from rhapsode.cli.options import CommandOptions, Described, argument, describe
 from rhapsode.cli.output import print_json
 
@@ -24,7 +23,7 @@ class Options(CommandOptions):
 
 def run(options: Options) -> int:
     """Print the script."""
-    commands = {name: describe(importlib.import_module(f"rhapsode.cli.{name}").Options) for name in COMMANDS}
+    commands = {name: describe(module_of(name).Options) for name in COMMANDS}
     script = fish(commands) if options.shell == "fish" else bash(commands)
     if options.shell == "zsh":
         script = "autoload -U +X bashcompinit && bashcompinit\n" + script

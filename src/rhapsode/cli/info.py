@@ -10,8 +10,9 @@ from typing import Any
 from rhapsode.cli.options import CommandOptions, argument
 from rhapsode.cli.output import print_json
 from rhapsode.errors import RhapsodeError
-from rhapsode.modelfile import BEST, FORMAT, LAST, ModelFile, find
+from rhapsode.modelfile import BEST, FORMAT, LAST, ModelFile, find, is_classifier
 from rhapsode.nn.spec import parameter_spec
+from rhapsode.text.tokenizer import Tokenizer
 
 SYMBOLS = 40
 """How many symbols of the vocabulary are shown."""
@@ -27,7 +28,7 @@ class Options(CommandOptions):
 def run(options: Options) -> int:
     """Read the model file and print what it says."""
     path = find(options.model)
-    told = describe(path, ModelFile.load(path))
+    told = describe_classifier(path) if is_classifier(path) else describe(path, ModelFile.load(path))
     if Path(options.model).is_dir():
         told["run"] = _checkpoints(Path(options.model))
     if options.json:
@@ -39,7 +40,7 @@ def run(options: Options) -> int:
 
 def describe(path: Path, model: ModelFile) -> dict[str, Any]:
     """All about one model file."""
-    spec, tokenizer = parameter_spec(model.config), model.tokenizer
+    spec = parameter_spec(model.config)
     return {
         "model": str(path),
         "format": FORMAT,
@@ -49,13 +50,35 @@ def describe(path: Path, model: ModelFile) -> dict[str, Any]:
         "parameters": sum(p.size for p in spec),
         "config": model.config.to_json(),
         "tensors": {p.name: list(p.shape) for p in spec},
-        "tokenizer": {
-            "kind": tokenizer.kind,
-            "vocab_size": tokenizer.vocab_size,
-            "lowercase": tokenizer.lowercase,
-            "symbols": [tokenizer.symbol(i) for i in range(min(SYMBOLS, tokenizer.vocab_size))],
-        },
+        "tokenizer": _tokenizer(model.tokenizer),
         "training": model.training,
+    }
+
+
+def describe_classifier(path: Path) -> dict[str, Any]:
+    """All about the file of a classifier."""
+    from rhapsode.classify.file import ClassifierFile
+
+    file = ClassifierFile.load(path)
+    return {
+        "classifier": str(path),
+        "file_bytes": path.stat().st_size,
+        "labels": list(file.labels),
+        "parameters": sum(array.size for array in file.parameters.values()),
+        "config": file.head.to_json(),
+        "layers": file.model.to_json(),
+        "tensors": {name: list(array.shape) for name, array in file.parameters.items()},
+        "tokenizer": _tokenizer(file.tokenizer) if file.tokenizer else None,
+        "training": file.training,
+    }
+
+
+def _tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
+    return {
+        "kind": tokenizer.kind,
+        "vocab_size": tokenizer.vocab_size,
+        "lowercase": tokenizer.lowercase,
+        "symbols": [tokenizer.symbol(i) for i in range(min(SYMBOLS, tokenizer.vocab_size))],
     }
 
 

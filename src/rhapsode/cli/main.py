@@ -14,6 +14,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from rhapsode.errors import ConfigError, RhapsodeError
 
@@ -22,15 +23,17 @@ COMMANDS = {
     "generate": "write text with a model",
     "evaluate": "measure a model's loss on a text, exactly",
     "score": "how surprising a text is to a model, line by line",
+    "train-classifier": "learn to tell the class of a text, such as its language",
+    "classify": "name the class of texts with a classifier, or measure it",
     "info": "everything a model file tells about itself",
     "prepare": "turn text into a corpus of tokens on disk",
     "export": "a model in another form, such as int8: a quarter of the size",
     "plan": "what train would do in a given time, and why",
     "bench": "how fast this machine trains and writes, beside torch",
-    "demo": "train on text that is on this computer, and write with the model",
+    "demo": "train on text of this computer, and write with the model",
     "completion": "completion of commands and options for a shell",
 }
-"""Each command, whose module has the same name, and its help."""
+"""Each command, whose module has the same name (with _ for -), and its help."""
 
 EPILOG = """\
 MODEL is a run folder or a model file; SOURCE is a file, a folder, a glob, - or
@@ -74,15 +77,21 @@ def _dispatch(words: list[str]) -> int:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else "see rhapsode --help"
         return _complain(f"{command!r}: no such command; {hint}", 2)
-    module = importlib.import_module(f"rhapsode.cli.{command}")
+    module = module_of(command)
     from rhapsode.cli.options import parse
 
     return module.run(parse(module.Options, rest, f"rhapsode {command}"))
 
 
+def module_of(command: str) -> Any:
+    """The module of a command, imported."""
+    return importlib.import_module(f"rhapsode.cli.{command.replace('-', '_')}")
+
+
 def usage() -> str:
     """What ``rhapsode --help`` prints."""
-    lines = [f"  {name:<12}{text}" for name, text in COMMANDS.items()]
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:<{width}}{text}" for name, text in COMMANDS.items()]
     return "\n".join(["usage: rhapsode COMMAND ...", "", "commands:", *lines, "", EPILOG])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,7 +41,7 @@ def read_texts(model: ModelFile, names: Sequence[str], reading: Mapping[str, Any
     Raises:
         SourceError: text cannot be found, read or decoded.
     """
-    from rhapsode.text.documents import documents, resolve
+    from rhapsode.text.documents import documents, joined, resolve
     from rhapsode.text.reading import Reader, new_decoder
     from rhapsode.text.source import find_sources
 
@@ -55,7 +55,7 @@ def read_texts(model: ModelFile, names: Sequence[str], reading: Mapping[str, Any
         if mode == "auto":
             mode = resolve(sources, config)
         readers = [Reader(source.path, source.name, config) for source in sources]
-        return [Text(r.name, list(_joined(documents([r], mode)))) for r in readers], mode
+        return [Text(r.name, list(joined(documents([r], mode)))) for r in readers], mode
 
 
 def _trained_config(model: ModelFile, reading: Mapping[str, Any]) -> CorpusConfig:
@@ -66,17 +66,6 @@ def _trained_config(model: ModelFile, reading: Mapping[str, Any]) -> CorpusConfi
         return CorpusConfig.from_json(trained | dict(reading))
     except ConfigError:
         return CorpusConfig.from_json(dict(reading))
-
-
-def _joined(pieces: Iterable[str | None]) -> Iterator[str]:
-    """Whole documents from their pieces; empty ones are left out."""
-    begun: list[str] = []
-    for piece in pieces:
-        if piece is not None:
-            begun.append(piece)
-        elif any(begun):
-            yield "".join(begun)
-            begun.clear()
 
 
 def note_unknown(count: int) -> None:

@@ -57,7 +57,11 @@ def logits(config: ModelConfig, parameters: Mapping[str, np.ndarray], outputs: n
 
 def of_layer(parameters: Mapping[str, Array], layer: int) -> dict[str, Array]:
     """The parameters of one layer, without their prefix."""
-    prefix = f"layers.{layer}."
+    return under(parameters, f"layers.{layer}.")
+
+
+def under(parameters: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    """The parameters whose names begin with `prefix`, by the rest of the name."""
     return {name[len(prefix) :]: value for name, value in parameters.items() if name.startswith(prefix)}
 
 

@@ -36,9 +36,14 @@ def resolve(sources: list[Source], config: CorpusConfig) -> str:
         return config.documents
     if any(source.kind != "text" for source in sources):
         return "rows"
-    if all(looks_like_list(_beginning(source, config)) for source in sources):
+    if are_lists(sources, config):
         return "lines"
     return "files" if len(sources) > 1 else "whole"
+
+
+def are_lists(sources: Iterable[Source], config: CorpusConfig) -> bool:
+    """Whether every file looks like a list of short entries."""
+    return all(looks_like_list(_beginning(source, config)) for source in sources)
 
 
 def looks_like_list(text: str) -> bool:
@@ -82,6 +87,17 @@ def documents(readers: Iterable[Reader], mode: str) -> Iterator[str | None]:
             yield from _text(reader)
             yield END
     yield END
+
+
+def joined(pieces: Iterable[str | None]) -> Iterator[str]:
+    """Whole documents from their pieces; empty ones are left out."""
+    begun: list[str] = []
+    for piece in pieces:
+        if piece is not None:
+            begun.append(piece)
+        elif any(begun):
+            yield "".join(begun)
+            begun.clear()
 
 
 def _text(reader: Reader) -> Iterator[str]:

@@ -3,7 +3,7 @@
     .gz .xz .zst            unpacked first; the rest of the name then says what is inside
     .jsonl .ndjson          one JSON object a line; the text is its field `CorpusConfig.field`
     .csv .tsv               the text is the column `CorpusConfig.column`: a name that the first row has, which then is
-                            a header; else a number from 0, and there is no header
+                            a header; else a number from 0, and there is no header (unless it names a label's column)
     anything else           text, kept as it is: line ends too
 
 Bytes are decoded strictly unless the user asks otherwise. A byte order mark (of UTF-8, UTF-16 or UTF-32) is removed,
@@ -73,10 +73,26 @@ class Reader:
 
     def records(self) -> Iterator[str]:
         """The texts of the rows of a .jsonl, .csv or .tsv file; empty ones are counted and left out."""
-        rows = self._json_rows() if self.kind == "jsonl" else self._table_rows()
-        for text in rows:
-            if text:
-                yield text
+        return (text for (text,) in self._records({}))
+
+    def labelled(self, label: str) -> Iterator[tuple[str, str]]:
+        """Likewise, each with what the row has in the field or column `label`.
+
+        Raises:
+            SourceError: a row has no label, or an empty one.
+        """
+        for number, (text, found) in enumerate(self._records({"--label": label}), 1):
+            if not found:
+                raise SourceError(f"{self.name}: text {number} has an empty label ({label!r})")
+            yield text, found
+
+    def _records(self, others: dict[str, str]) -> Iterator[tuple[str, ...]]:
+        """The rows that have text: the text, and the fields or columns that the options in `others` name."""
+        own = {"--field": self.config.field} if self.kind == "jsonl" else {"--column": self.config.column}
+        rows = self._json_rows(own | others) if self.kind == "jsonl" else self._table_rows(own | others)
+        for row in rows:
+            if row[0]:
+                yield row
             else:
                 self.empty_records += 1
 
@@ -102,52 +118,57 @@ class Reader:
                 f"name the right one with --encoding (cp1252, utf-16, …) or use --errors replace"
             ) from None
 
-    def _json_rows(self) -> Iterator[str]:
+    def _json_rows(self, fields: dict[str, str]) -> Iterator[tuple[str, ...]]:
         for number, line in enumerate(lines(self.text()), 1):
             if not line.isspace():
-                yield self._json_text(line, number)
+                yield self._json_fields(line, fields, f"{self.name}: line {number}")
 
-    def _json_text(self, line: str, number: int) -> str:
-        field, where = self.config.field, f"{self.name}: line {number}"
+    def _json_fields(self, line: str, fields: dict[str, str], where: str) -> tuple[str, ...]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise SourceError(f"{where} is not JSON: {error}") from None
         if not isinstance(row, dict):
             raise SourceError(f"{where} is JSON, but no object")
-        if field not in row:
-            raise SourceError(f"{where} has no field {field!r}; it has {_names(row)}: choose one with --field")
-        if row[field] is not None and not isinstance(row[field], str):
-            raise SourceError(f"{where}: field {field!r} is {type(row[field]).__name__}, expected text")
-        return row[field] or ""
+        return tuple(self._json_text(row, field, option, where) for option, field in fields.items())
 
-    def _table_rows(self) -> Iterator[str]:
+    def _json_text(self, row: dict[str, Any], field: str, option: str, where: str) -> str:
+        """A field's text; a label may be a number or a truth value, too."""
+        if field not in row:
+            raise SourceError(f"{where} has no field {field!r}; it has {_names(row)}: choose one with {option}")
+        value = row[field]
+        if option == "--label" and isinstance(value, int | float):
+            return json.dumps(value)
+        if value is not None and not isinstance(value, str):
+            raise SourceError(f"{where}: field {field!r} is {type(value).__name__}, expected text")
+        return value or ""
+
+    def _table_rows(self, names: dict[str, str]) -> Iterator[tuple[str, ...]]:
         csv.field_size_limit(LONGEST_FIELD)
-        rows = csv.reader(lines(self.text()), delimiter=_TABLES[_suffix(self.path)], strict=True)
+        table = csv.reader(lines(self.text()), delimiter=_TABLES[_suffix(self.path)], strict=True)
+        rows = filter(None, table)
         try:
             first = next(rows, [])
-            column, is_header = self._column(first) if first else (0, True)
-            if not is_header:
-                yield self._cell(first, column, rows.line_num)
+            columns = [self._column(first, name, option) for option, name in names.items()] if first else []
+            if first and not any(name in first for name in names.values()):
+                yield self._cells(first, columns, table.line_num)
             for row in rows:
-                if row:
-                    yield self._cell(row, column, rows.line_num)
+                yield self._cells(row, columns, table.line_num)
         except csv.Error as error:
-            raise SourceError(f"{self.name}: line {rows.line_num} is no row of a table: {error}") from None
+            raise SourceError(f"{self.name}: line {table.line_num} is no row of a table: {error}") from None
 
-    def _column(self, first: list[str]) -> tuple[int, bool]:
-        """Which column holds the text, and whether the first row is a header."""
-        column = self.config.column
-        if column in first:
-            return first.index(column), True
-        if column.isdecimal() and len(column) < 10:
-            return int(column), False
-        raise SourceError(f"{self.name}: no column {column!r}; it has {_names(first)}: choose one with --column")
+    def _column(self, first: list[str], name: str, option: str) -> int:
+        """Which column has this name, or number."""
+        if name in first:
+            return first.index(name)
+        if name.isdecimal() and len(name) < 10:
+            return int(name)
+        raise SourceError(f"{self.name}: no column {name!r}; it has {_names(first)}: choose one with {option}")
 
-    def _cell(self, row: list[str], column: int, line: int) -> str:
-        if column >= len(row):
-            raise SourceError(f"{self.name}: line {line} has {len(row)} columns, expected more than {column}")
-        return row[column]
+    def _cells(self, row: list[str], columns: list[int], line: int) -> tuple[str, ...]:
+        if max(columns) >= len(row):
+            raise SourceError(f"{self.name}: line {line} has {len(row)} columns, expected more than {max(columns)}")
+        return tuple(row[column] for column in columns)
 
 
 class _Counted(io.RawIOBase):
@@ -215,9 +236,12 @@ def new_decoder(encoding: str, errors: str) -> codecs.IncrementalDecoder:
 
 def _suffix(path: Path) -> str:
     """The last suffix in lower case, that of the packing apart."""
-    if path.suffix.lower() in _PACKED:
-        path = path.with_suffix("")
-    return path.suffix.lower()
+    return unpacked(path).suffix.lower()
+
+
+def unpacked(path: Path) -> Path:
+    """The path without the suffix of its packing."""
+    return path.with_suffix("") if path.suffix.lower() in _PACKED else path
 
 
 def _unpacked(file: IO[bytes], path: Path) -> IO[bytes]:

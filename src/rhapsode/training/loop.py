@@ -61,7 +61,7 @@ class Loop:
         self.training, self.observers, self.sampler = training, observers, sampler
         self.sample_seconds = sample_seconds
         self.batches = make_batches(corpus.train, config)
-        self.budget = Budget.of(config, self.batches)
+        self.budget = Budget.of(config, self.batches.steps_per_epoch)
         self.validate_every = config.validate_every or self._affordable_interval()
         self.progress = Progress()
         self.state = learner.initial_state(self.batches.batch_size)
@@ -106,7 +106,7 @@ class Loop:
             lr = learning_rate(self.config, progress.step, used)
             batch = self.batches.at(progress.step)
             result, state = self.learner.step(batch, self.state, Update(progress.step, lr))
-            if not (math.isfinite(result.loss) and math.isfinite(result.grad_norm)):
+            if not result.is_finite:
                 self._fail(result, lr)
             self.state = state
             progress.seen(result.loss, predictions(batch))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from rhapsode.config import TrainConfig
-from rhapsode.text.batches import Batches
 
 
 @dataclass
@@ -63,12 +62,12 @@ class Budget:
     seconds: float | None
 
     @classmethod
-    def of(cls, config: TrainConfig, batches: Batches) -> Budget:
+    def of(cls, config: TrainConfig, steps_per_epoch: int) -> Budget:
         """The budget that `config` names; an epoch is a pass over the batches."""
         if config.minutes is not None:
             return cls(None, config.minutes * 60)
         if config.epochs is not None:
-            return cls(max(1, round(config.epochs * batches.steps_per_epoch)), None)
+            return cls(max(1, round(config.epochs * steps_per_epoch)), None)
         assert config.steps is not None, "the plan names a budget"
         return cls(config.steps, None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,14 +105,16 @@ def _planned(
     return corpus, make_plan(corpus, model_fields(base, of_model), of_training, measure_speed, trained=True)
 
 
-def split_fields(fields: Mapping[str, Any]) -> dict[type, dict[str, Any]]:
+def split_fields(
+    fields: Mapping[str, Any], configs: Sequence[type] = (CorpusConfig, ModelConfig, TrainConfig)
+) -> dict[type, dict[str, Any]]:
     """Sort named fields by the configuration that has them.
 
     Raises:
         ConfigError: none has it; names the nearest one that exists.
     """
-    groups: dict[type, dict[str, Any]] = {CorpusConfig: {}, ModelConfig: {}, TrainConfig: {}}
-    owners = {f.name: cls for cls in groups for f in dataclasses.fields(cls) if not f.metadata["derived"]}
+    groups: dict[type, dict[str, Any]] = {cls: {} for cls in configs}
+    owners = {f.name: cls for cls in configs for f in dataclasses.fields(cls) if not f.metadata["derived"]}
     for name, value in fields.items():
         if name not in owners:
             near = difflib.get_close_matches(name, owners, 1)

@@ -29,7 +29,7 @@ class NativeLearner:
         self._spec = parameter_spec(config)
         self._model = Model(config, precision(train.precision))
         self._weights = self._model.parameters()
-        self._initial = {p.name: _native.Vector(p.name, config.hidden) for p in self._spec if p.role == "state"}
+        self._initial = {p.name: _native.Array(p.name, p.shape) for p in self._spec if p.role == "state"}
         self._weights |= self._initial
         self._averaged = False
         self._set(parameters)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
@@ -37,36 +36,16 @@ class TorchLearner:
 
     def initial_state(self, batch_size: int) -> State:
         with torch.no_grad():
-            return _map(torch.clone, model.initial_state(self.config, self._weights, batch_size))
+            return _map(torch.clone, model.initial_state(self.config, self._weights, batch_size, self.device))
 
     def step(self, batch: Batch, state: State, update: Update) -> tuple[StepResult, State]:
         value, state = self._backward(batch, state, update)
-        gradients = [weight.grad for weight in self._weights.values() if weight.grad is not None]
-        norm = clipped = optim.norm(gradients)
-        if self.train.clip_value:
-            for gradient in gradients:
-                gradient.clamp_(-self.train.clip_value, self.train.clip_value)
-            clipped = optim.norm(gradients)
-        result, size = self._read(value, norm, clipped)
-        if math.isfinite(result.loss) and math.isfinite(result.grad_norm):
-            if 0 < self.train.clip_norm < size:
-                for gradient in gradients:
-                    gradient *= self.train.clip_norm / size
-            self._update(update.lr)
-        self._optimizer.zero_grad()
+        result = optim.step(self._optimizer, self.train, self._weights, value, update.lr)
+        if result.is_finite:
+            self._updates += 1
+            with torch.no_grad():
+                optim.update_average(self._average, self._weights, self.train.averaging, self._updates)
         return result, state
-
-    def _read(self, value: Tensor, norm: Tensor, clipped: Tensor) -> tuple[StepResult, float]:
-        """The one place of a step that waits for the device."""
-        value_, norm_, clipped_ = torch.stack([value, norm, clipped]).tolist()
-        return StepResult(value_, norm_), clipped_
-
-    def _update(self, lr: float) -> None:
-        optim.set_lr(self._optimizer, lr)
-        self._optimizer.step()
-        self._updates += 1
-        with torch.no_grad():
-            optim.update_average(self._average, self._weights, self.train.averaging, self._updates)
 
     def _backward(
         self, batch: Batch, state: State, update: Update, d_state: State | None = None
@@ -95,7 +74,7 @@ class TorchLearner:
         return self._tensor((weights / batch.divisor).astype(np.float32))
 
     def _start(self, state: State, reset: Tensor) -> State:
-        initial = model.initial_state(self.config, self._weights, len(reset))
+        initial = model.initial_state(self.config, self._weights, len(reset), self.device)
         return _map(lambda carried, new: torch.where(reset[:, None], new, carried), state, initial)
 
     def _dropout(self, update: Update, batch_size: int, rows: slice) -> Dropout:
@@ -126,16 +105,18 @@ class TorchLearner:
         incoming = _map(Tensor.requires_grad_, self.state_from_numpy(state))
         d_final = None if d_state is None else self.state_from_numpy(d_state)
         value, final = self._backward(batch, incoming, update, d_final)
-        parameters = {name: _numpy(weight.grad) for name, weight in self._weights.items()}
+        parameters = {name: to_numpy(weight.grad) for name, weight in self._weights.items()}
         self._optimizer.zero_grad()
-        return Gradients(value.item(), parameters, _map(lambda s: _numpy(s.grad), incoming), self.state_to_numpy(final))
+        return Gradients(
+            value.item(), parameters, _map(lambda s: to_numpy(s.grad), incoming), self.state_to_numpy(final)
+        )
 
     def parameters(self, averaged: bool = False) -> Parameters:
-        return {name: _numpy(value) for name, value in self._chosen(averaged).items()}
+        return {name: to_numpy(value) for name, value in self._chosen(averaged).items()}
 
     def optimizer_state(self) -> Parameters:
-        arrays = {key: _numpy(value) for key, value in optim.slots(self._optimizer, self._weights).items()}
-        averages = {f"average.{name}": _numpy(value) for name, value in self._average.items()}
+        arrays = {key: to_numpy(value) for key, value in optim.slots(self._optimizer, self._weights).items()}
+        averages = {f"average.{name}": to_numpy(value) for name, value in self._average.items()}
         return {**arrays, **averages, "updates": np.array([self._updates], np.int64)}
 
     def load(self, parameters: Parameters, optimizer_state: Parameters | None = None) -> None:
@@ -151,7 +132,7 @@ class TorchLearner:
         optim.restore(self._optimizer, self._weights, values, self._updates)
 
     def state_to_numpy(self, state: State) -> State:
-        return _map(_numpy, state)
+        return _map(to_numpy, state)
 
     def state_from_numpy(self, state: State) -> State:
         return _map(self._tensor, state)
@@ -201,7 +182,7 @@ def _cuts(rows: int, pieces: int) -> Iterator[slice]:
     return (slice(a, b) for a, b in pairwise(rows * i // pieces for i in range(pieces + 1)))
 
 
-def _numpy(tensor: Tensor | None) -> np.ndarray:
+def to_numpy(tensor: Tensor | None) -> np.ndarray:
     """A copy as numpy."""
     assert tensor is not None
     return tensor.detach().cpu().numpy().copy()

@@ -70,13 +70,15 @@ def normalise(kind: str, x: Tensor, parameters: Mapping[str, Tensor], prefix: st
     return functional.rms_norm(x, weight.shape, weight, EPSILON)
 
 
-def initial_state(config: ModelConfig, parameters: Mapping[str, Tensor], batch_size: int) -> State:
+def initial_state(
+    config: ModelConfig, parameters: Mapping[str, Tensor], batch_size: int, device: torch.device
+) -> State:
     """The state before any text; with a trained initial state, its gradient flows to that."""
 
     def value(layer: int, field: str, width: int) -> Tensor:
         if is_learned(config, field):
             return parameters[f"layers.{layer}.initial.{field}"].expand(batch_size, -1)
-        return parameters["output.bias"].new_zeros(batch_size, width)
+        return torch.zeros(batch_size, width, device=device)
 
     return make_state(config, value)
 

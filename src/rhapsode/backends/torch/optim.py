@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
+from rhapsode.backends.base import StepResult
 from rhapsode.config import TrainConfig
 from rhapsode.nn.spec import DECAYED, Parameter
 
@@ -41,6 +42,29 @@ def set_lr(optimizer: Optimizer, lr: float) -> None:
     """The learning rate of the next step, before the groups' own scales."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["scale"]
+
+
+def step(
+    optimizer: Optimizer, train: TrainConfig, weights: Mapping[str, Tensor], loss: Tensor, lr: float
+) -> StepResult:
+    """Clip the gradients and update, if loss and gradients are finite; then forget the gradients. Waits for the device
+    in one place only."""
+    gradients = [weight.grad for weight in weights.values() if weight.grad is not None]
+    size = clipped = norm(gradients)
+    if train.clip_value:
+        for gradient in gradients:
+            gradient.clamp_(-train.clip_value, train.clip_value)
+        clipped = norm(gradients)
+    loss_, size_, clipped_ = torch.stack([loss, size, clipped]).tolist()
+    result = StepResult(loss_, size_)
+    if result.is_finite:
+        if 0 < train.clip_norm < clipped_:
+            for gradient in gradients:
+                gradient *= train.clip_norm / clipped_
+        set_lr(optimizer, lr)
+        optimizer.step()
+    optimizer.zero_grad()
+    return result
 
 
 def slots(optimizer: Optimizer, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
