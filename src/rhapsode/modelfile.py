@@ -207,7 +207,7 @@ def _packed(file: TensorFile) -> Packed:
         precision, places = head["precision"], {str(name): (int(a), int(n)) for name, (a, n) in head["arrays"].items()}
         if precision not in typing.get_args(Precision) or any(a < 0 or n < 0 for a, n in places.values()):
             raise ValueError(head)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise ModelFileError(f"{file.path}: its description of packed weights is damaged") from None
     file.map()
     data = file.tensor("packed", (None,), "U8")

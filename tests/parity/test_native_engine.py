@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from models import byte_tokenizer, models, random_model
 from rhapsode.config import SamplingConfig
 from rhapsode.engine import Engine, open_engine, rows, stack
-from rhapsode.errors import ConfigError
+from rhapsode.errors import ConfigError, ModelFileError
 from rhapsode.model import Model
 from rhapsode.modelfile import ModelFile
 from rhapsode.nn.cells import CELLS
+from rhapsode.tensorfile import write
 
 _native = pytest.importorskip("rhapsode._native", reason="the native core was not built")
 from rhapsode.native_engine import NativeEngine  # noqa: E402
@@ -297,3 +298,25 @@ def test_packed_weights_of_another_size_are_packed_again(tmp_path):
     ids = random_ids(engine, 20, 3)
     found = open_engine(ModelFile.load(tmp_path / "packed")).read(ids, engine.initial_state(3))
     assert_same(found, engine.read(ids, engine.initial_state(3)))
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [None, {}, {"precision": "fp8", "arrays": {}}, {"precision": "int8", "arrays": {"a": [0]}}]
+    + [{"precision": "int8", "arrays": {"a": place}} for place in ([-1, 3], [0, -1], [float("inf"), 0], "ab")],
+)
+def test_a_damaged_description_of_packed_weights_is_told(tmp_path, packed):
+    file = random_model()
+    head = {"format": 1, "config": file.config.to_json(), "tokenizer": file.tokenizer.to_json(), "packed": packed}
+    write(tmp_path / "model", "rhapsode", head, file.parameters | {"packed": np.zeros(8, np.uint8)})
+    with pytest.raises(ModelFileError, match="packed"):
+        ModelFile.load(tmp_path / "model")
+
+
+def test_packed_weights_that_are_missing_are_told(tmp_path):
+    file = random_model()
+    head = {"format": 1, "config": file.config.to_json(), "tokenizer": file.tokenizer.to_json()}
+    head["packed"] = {"precision": "int8", "arrays": {}}
+    write(tmp_path / "model", "rhapsode", head, file.parameters)
+    with pytest.raises(ModelFileError, match="packed is missing"):
+        ModelFile.load(tmp_path / "model")
