@@ -104,12 +104,14 @@ def _native_runs(file: ModelFile) -> dict[str, tuple[int, Contestant]]:
 def _native_run(engine: NativeEngine, batch: int, symbols: int) -> Contestant:
     allowed = np.arange(engine.config.vocab_size) < len(CHARACTERS)
     none = np.empty(0, np.int32)
-    asks = [Ask(SamplingConfig(), b, 0, symbols, engine.tokenizer.boundary, allowed, none) for b in range(batch)]
+    asks = [
+        Ask(SamplingConfig(), b, 0, symbols, symbols, engine.tokenizer.boundary, allowed, none) for b in range(batch)
+    ]
     logits, state = engine.step(np.full(batch, engine.tokenizer.boundary), engine.initial_state(batch))
     state = rows(state, range(batch))
 
     def run() -> int:
-        return sum(len(ids) for ids, _ in engine.write(asks, state, logits, False)[0])
+        return sum(len(answer.ids) for answer in engine.write(asks, state, logits)[0])
 
     return run
 

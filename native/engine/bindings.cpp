@@ -1,6 +1,8 @@
 // The engine's border with Python: checks shapes, types and ranges, lets go of the interpreter lock, does no arithmetic.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
@@ -9,6 +11,7 @@
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <optional>
 
 #include "engine/engine.h"
 
@@ -20,7 +23,7 @@ namespace {
 
 using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using Ids = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Recent = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Numbers = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Allowed = nb::ndarray<const bool, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using States = std::vector<Floats>;
@@ -169,48 +172,90 @@ nb::tuple losses_of(const Model& m, Ids ids, Ids targets, States before) {
   return nb::make_tuple(nats, states.after);
 }
 
-void check_text(const Model& m, const Text& text) {
-  for (int32_t id : text.recent) require(id >= 0 && id < m.config.vocabulary, "recent: not of the vocabulary");
-  require(static_cast<int64_t>(text.allowed.size()) == m.config.vocabulary, "allowed: not [V]");
-  bool any = std::any_of(text.allowed.begin(), text.allowed.end(), [](uint8_t a) { return a; });
-  require(any && text.most > 0, "text: nothing may be written");
+// A rule with the arrays that it points into.
+struct BoundRule {
+  Ids rows;
+  Numbers row_of;
+  std::optional<Numbers> steps;
+  Rule rule;
+};
+
+void make_rule(BoundRule* self, Ids rows, Numbers row_of, std::optional<Numbers> steps, bool keeps_out) {
+  require(!steps || steps->size() == row_of.size(), "rule: steps are not [S]");
+  Rule rule{rows.data(), row_of.data(), steps ? steps->data() : nullptr, static_cast<int64_t>(rows.shape(0)),
+            static_cast<int64_t>(row_of.size()), keeps_out};
+  new (self) BoundRule{rows, row_of, steps, rule};
 }
 
-// (ids, log-probabilities) of each text, logits, state; ids are None where the model predicts what is not a number.
-nb::tuple generate_texts(const Model& m, std::vector<Text*> asked, bool with_log_p, States before, Floats logits) {
+// A text with what it points into.
+struct BoundText {
+  Text text;
+  std::vector<BoundRule> rules;
+
+  void check(const Model& m) const {
+    const int64_t V = m.config.vocabulary;
+    for (int32_t id : text.recent) require(id >= 0 && id < V, "recent: not of the vocabulary");
+    for (auto [id, value] : text.sampling.bias) require(id >= 0 && id < V, "bias: not of the vocabulary");
+    require(static_cast<int64_t>(text.allowed.size()) == V, "allowed: not [V]");
+    require(text.states.size() == rules.size(), "states: not one for each rule");
+    for (const BoundRule& rule : rules)
+      require(rule.rows.size() == 0 || static_cast<int64_t>(rule.rows.shape(1)) == V, "rule: rows are not [R, V]");
+    require(text.most > 0, "text: nothing may be written");
+  }
+};
+
+// Of each text (ids, log-probabilities, alternatives, states of its rules) or, where the model predicts what is not a
+// number, None; then logits, state.
+nb::tuple generate_texts(const Model& m, std::vector<BoundText*> asked, States before, Floats logits) {
   const size_t B = asked.size(), V = static_cast<size_t>(m.config.vocabulary);
   require(B > 0 && logits.ndim() == 2 && logits.shape(0) == B && logits.shape(1) == V, "logits: not [B, V]");
   std::vector<Text> texts;
-  for (const Text* text : asked) check_text(m, *text), texts.push_back(*text);
+  for (const BoundText* text : asked) text->check(m), texts.push_back(text->text);
   StatesOfCall states(m, before, static_cast<int64_t>(B));
   auto after = new_array<float>({B, V});
   {
     nb::gil_scoped_release release;
-    generate(m, texts, with_log_p, states.arrays, logits.data(), after.data());
+    generate(m, texts, states.arrays, logits.data(), after.data());
   }
   nb::list written;
   for (const Text& text : texts) {
     if (text.damaged) written.append(nb::none());
-    else written.append(nb::make_tuple(text.ids, text.log_p));
+    else written.append(nb::make_tuple(text.ids, text.log_p, text.best, text.after));
   }
   return nb::make_tuple(written, after, states.after);
 }
 
-void make_text(Text* self, uint64_t seed, uint64_t written, int64_t most, int32_t end, Allowed allowed, Recent recent,
-               double temperature, int64_t top_k, double top_p, double min_p, double penalty, int64_t window, bool greedy) {
-  new (self) Text;
-  self->seed = seed, self->written = written, self->most = most, self->end = end;
-  self->allowed.assign(allowed.data(), allowed.data() + allowed.size());
-  self->recent.assign(recent.data(), recent.data() + recent.size());
-  self->sampling = {temperature, top_p, min_p, penalty, top_k, window, greedy};
+void make_text(BoundText* self, uint64_t seed, uint64_t written, int64_t most, int64_t left, int32_t end, Allowed allowed,
+               Numbers recent, std::vector<BoundRule*> rules, std::vector<int32_t> states, int64_t top, Sampling sampling) {
+  new (self) BoundText;
+  for (const BoundRule* rule : rules) self->rules.push_back(*rule), self->text.rules.push_back(rule->rule);
+  Text& text = self->text;
+  text.seed = seed, text.written = written, text.most = most, text.left = left, text.end = end, text.top = top;
+  text.allowed.assign(allowed.data(), allowed.data() + allowed.size());
+  text.recent.assign(recent.data(), recent.data() + recent.size());
+  text.states = std::move(states), text.sampling = std::move(sampling);
+}
+
+void make_sampling(Sampling* self, double temperature, int64_t top_k, double top_p, double min_p, double typical_p,
+                   double repetition, double frequency, double presence, int64_t window, bool greedy,
+                   std::vector<std::pair<int32_t, double>> bias) {
+  new (self) Sampling{temperature, top_p, min_p, typical_p, repetition, frequency, presence, top_k, window, greedy,
+                      std::move(bias)};
 }
 
 }  // namespace
 
 void bind_engine(nb::module_& m) {
-  nb::class_<Text>(m, "EngineText", "a text to write on: rhapsode.config.SamplingConfig and where the text is")
-      .def("__init__", &make_text, nb::kw_only(), "seed"_a, "written"_a, "most"_a, "end"_a, "allowed"_a, "recent"_a,
-           "temperature"_a, "top_k"_a, "top_p"_a, "min_p"_a, "penalty"_a, "window"_a, "greedy"_a);
+  nb::class_<Sampling>(m, "EngineSampling", "how a symbol is chosen: rhapsode.config.SamplingConfig")
+      .def("__init__", &make_sampling, nb::kw_only(), "temperature"_a, "top_k"_a, "top_p"_a, "min_p"_a, "typical_p"_a,
+           "repetition"_a, "frequency"_a, "presence"_a, "window"_a, "greedy"_a, "bias"_a);
+
+  nb::class_<BoundRule>(m, "EngineRule", "what may be written: rhapsode.matching.Table")
+      .def("__init__", &make_rule, nb::kw_only(), "rows"_a, "row_of"_a, "steps"_a.none(), "keeps_out"_a);
+
+  nb::class_<BoundText>(m, "EngineText", "a text to write on: rhapsode.engine.Ask")
+      .def("__init__", &make_text, nb::kw_only(), "seed"_a, "written"_a, "most"_a, "left"_a, "end"_a, "allowed"_a,
+           "recent"_a, "rules"_a, "states"_a, "top"_a, "sampling"_a);
 
   m.def("seconds_to_read", &seconds_to_read, "bytes"_a, "repeats"_a, nb::call_guard<nb::gil_scoped_release>(),
         "seconds that one thread needs to read so many bytes once, the best of `repeats`");
@@ -222,5 +267,5 @@ void bind_engine(nb::module_& m) {
       .def("read", &read_ids, "ids"_a, "state"_a, "logits [T, B, V] and the state after ids [T, B]")
       .def("skim", &skim_ids, "ids"_a, "state"_a, "the state after ids [T, B]")
       .def("losses", &losses_of, "ids"_a, "targets"_a, "state"_a, "-log p of targets [T, B] after ids, and the state")
-      .def("generate", &generate_texts, "texts"_a, "with_log_p"_a, "state"_a, "logits"_a);
+      .def("generate", &generate_texts, "texts"_a, "state"_a, "logits"_a);
 }

@@ -35,7 +35,8 @@ Share share_of(const Team& team, int64_t B) {
   return {team.part(B), Team{0, 1}};
 }
 
-// Runs f(walk, share) on each thread that has a share, with walks that begin in the given state.
+// Runs f(walk, share) on each thread that has a share, with walks that begin in the given state; f returns how
+// many symbols a lone sequence was moved, of `steps` at most.
 template <class F>
 void run(const Model& m, int64_t steps, int64_t B, int64_t piece, const StateArrays& state, F f) {
   auto enter = [&](Walk& walk, int64_t first) {
@@ -43,6 +44,7 @@ void run(const Model& m, int64_t steps, int64_t B, int64_t piece, const StateArr
   };
   const bool worth = worth_sharing(m, steps, B), several = worth && (B > 1 || m.pace.share());
   bool shared = false;
+  int64_t moved = 0;
   Stopwatch watch;
   std::optional<Walk> common;
   parallel_or_alone(several, [&](const Team& team) {
@@ -58,10 +60,11 @@ void run(const Model& m, int64_t steps, int64_t B, int64_t piece, const StateArr
         enter(*walk, first);
       }
       if (share.team.threads > 1) share.team.barrier();
-      f(*walk, share);
+      const int64_t symbols = f(*walk, share);
+      if (B == 1 && team.thread == 0) moved = symbols;
     }
   });
-  if (worth && B == 1) m.pace.took(shared, watch.seconds() / static_cast<double>(steps));
+  if (worth && B == 1 && moved > 0) m.pace.took(shared, watch.seconds() / static_cast<double>(moved));
 }
 
 void leave(const Model& m, const Walk& walk, int64_t first, const StateArrays& state) {
@@ -83,6 +86,7 @@ void read_all(const Model& m, const int32_t* ids, int64_t T, int64_t B, const St
       after(walk, share, start, n);
     }
     if (share.team.thread == 0) leave(m, walk, share.sequences.first, state);
+    return T;
   });
 }
 
@@ -107,26 +111,29 @@ void predict_all(const Model& m, const int32_t* ids, int64_t T, int64_t B, const
 // A text with what one thread needs to write it.
 struct Writing {
   int64_t number;  // of the text
-  std::vector<int32_t> recent, ids;
+  std::vector<int32_t> recent, states, ids;
   std::vector<double> log_p;
-  bool damaged = false;
+  std::vector<Opinion> best;
+  bool damaged = false, waits = false;
 
   bool ended(const Text& text) const {
-    return damaged || static_cast<int64_t>(ids.size()) >= text.most || (!ids.empty() && ids.back() == text.end);
+    return damaged || waits || static_cast<int64_t>(ids.size()) >= text.most || (!ids.empty() && ids.back() == text.end);
   }
 };
 
 class Writers {
  public:
-  Writers(const Model& m, std::vector<Text>& texts, bool with_log_p, Walk& walk, const Share& share, const StateArrays& state,
+  Writers(const Model& m, std::vector<Text>& texts, Walk& walk, const Share& share, const StateArrays& state,
           const float* logits_before, float* logits_after, float* shared_logits)
-      : m_(m), texts_(texts), with_log_p_(with_log_p), walk_(walk), team_(share.team), state_(state),
+      : m_(m), texts_(texts), walk_(walk), team_(share.team), state_(state),
         logits_after_(logits_after), shared_logits_(shared_logits), sampler_(m.kernels, m.config.vocabulary),
-        own_logits_(share.count() * m.logit_width), logits_(own_logits_.data()) {
+        own_logits_(share.count() * m.logit_width), logits_(own_logits_.data()),
+        allowed_(static_cast<size_t>(m.config.vocabulary)) {
     const int64_t V = m.config.vocabulary;
     for (int64_t b = share.sequences.first; b < share.sequences.last; b++) {
       Writing w;
-      w.number = b, w.recent = texts[static_cast<size_t>(b)].recent;
+      const Text& text = texts[static_cast<size_t>(b)];
+      w.number = b, w.recent = text.recent, w.states = text.states;
       writings_.push_back(std::move(w));
       std::memcpy(row(b - share.sequences.first), logits_before + b * V, static_cast<size_t>(V) * sizeof(float));
     }
@@ -135,8 +142,11 @@ class Writers {
   void run() {
     drop_ended();
     while (!writings_.empty()) {
+      for (size_t i = 0; i < writings_.size(); i++) choose(static_cast<int64_t>(i));
+      drop_ended(/*unread=*/true);
+      if (writings_.empty()) return;
       ids_.clear();
-      for (size_t i = 0; i < writings_.size(); i++) ids_.push_back(choose(static_cast<int64_t>(i)));
+      for (const Writing& w : writings_) ids_.push_back(w.ids.back());
       walk_.read(ids_.data(), 1, team_);
       const int64_t groups = m_.output.groups();
       if (shared_logits_) logits_ = shared_logits_;
@@ -150,22 +160,49 @@ class Writers {
  private:
   float* row(int64_t i) { return logits_ + i * m_.logit_width; }
 
-  int32_t choose(int64_t i) {
+  // Chooses the next symbol of a text; or the text waits, or is damaged.
+  void choose(int64_t i) {
     Writing& w = writings_[static_cast<size_t>(i)];
     const Text& text = texts_[static_cast<size_t>(w.number)];
+    const int64_t left = text.left - static_cast<int64_t>(w.ids.size());
+    if (!admit(text, w, left)) return void(w.waits = true);
     const double u = uniform(text.seed, text.written + w.ids.size());
-    const int32_t id = sampler_.choose(row(i), text.allowed.data(), text.sampling, w.recent, u);
-    if (id < 0) return w.damaged = true, 0;
+    const int32_t id = sampler_.choose(row(i), allowed_.data(), text.sampling, w.recent, u);
+    if (id < 0) return void(w.damaged = true);
+    if (!follow(text, w, left, id)) return void(w.waits = true);
     w.ids.push_back(id);
-    if (with_log_p_) w.log_p.push_back(sampler_.log_probability(row(i), id));
-    if (text.sampling.penalty != 1) w.recent.push_back(id);
-    return id;
+    if (text.top >= 0) w.log_p.push_back(sampler_.log_probability(row(i), id, text.top, w.best));
+    if (text.sampling.looks_back()) w.recent.push_back(id);
   }
 
-  void drop_ended() {
+  // Fills allowed_ [V]; false if nothing may be written, or what may is not known.
+  bool admit(const Text& text, const Writing& w, int64_t left) {
+    const size_t V = allowed_.size();
+    std::memcpy(allowed_.data(), text.allowed.data(), V);
+    for (size_t r = 0; r < text.rules.size(); r++) {
+      const Rule& rule = text.rules[r];
+      const int32_t* next = rule.row(w.states[r], m_.config.vocabulary);
+      if (!next) return false;
+      if (!rule.keeps_out_at(w.states[r])) continue;
+      for (size_t id = 0; id < V; id++) allowed_[id] &= rule.accepts(next[id], left);
+    }
+    return std::memchr(allowed_.data(), 1, V) != nullptr;
+  }
+
+  // Moves the rules along with a symbol; false if one of them objects, and none has moved.
+  bool follow(const Text& text, Writing& w, int64_t left, int32_t id) {
+    const int64_t V = m_.config.vocabulary;
+    for (size_t r = 0; r < text.rules.size(); r++)
+      if (!text.rules[r].accepts(text.rules[r].row(w.states[r], V)[id], left)) return false;
+    for (size_t r = 0; r < text.rules.size(); r++) w.states[r] = text.rules[r].row(w.states[r], V)[id];
+    return true;
+  }
+
+  // `unread`: symbols have been chosen and not been read, so that only those that cannot go on are dropped.
+  void drop_ended(bool unread = false) {
     for (int64_t i = static_cast<int64_t>(writings_.size()) - 1; i >= 0; i--) {
       Writing& w = writings_[static_cast<size_t>(i)];
-      if (!w.ended(texts_[static_cast<size_t>(w.number)])) continue;
+      if (unread ? !w.damaged && !w.waits : !w.ended(texts_[static_cast<size_t>(w.number)])) continue;
       if (team_.thread == 0) hand_over(i);
       if (team_.threads > 1) return writings_.clear();
       walk_.drop_row(i);
@@ -185,12 +222,12 @@ class Writers {
     for (size_t a = 0; a < state_.after.size(); a++)
       walk_.get_row(m_.state[a], i, state_.after[a] + w.number * m_.state[a].width);
     std::memcpy(logits_after_ + w.number * V, row(i), static_cast<size_t>(V) * sizeof(float));
-    text.ids = w.ids, text.log_p = w.log_p, text.damaged = w.damaged;
+    text.ids = std::move(w.ids), text.log_p = std::move(w.log_p), text.best = std::move(w.best);
+    text.after = std::move(w.states), text.damaged = w.damaged;
   }
 
   const Model& m_;
   std::vector<Text>& texts_;
-  const bool with_log_p_;
   Walk& walk_;
   const Team team_;
   const StateArrays& state_;
@@ -201,6 +238,7 @@ class Writers {
   float* logits_;
   std::vector<Writing> writings_;
   std::vector<int32_t> ids_;
+  std::vector<uint8_t> allowed_;
 };
 
 }  // namespace
@@ -237,15 +275,16 @@ double seconds_to_read(int64_t bytes, int repeats) {
   return best;
 }
 
-void generate(const Model& m, std::vector<Text>& texts, bool with_log_p, const StateArrays& state,
-              const float* logits_before, float* logits_after) {
+void generate(const Model& m, std::vector<Text>& texts, const StateArrays& state, const float* logits_before,
+              float* logits_after) {
   int64_t steps = 0;
   for (const Text& text : texts) steps = std::max(steps, text.most);
   const bool divided = texts.size() == 1 && m.output.bytes() >= SHARED_OUTPUT_BYTES;
   Buffer<float> shared(divided ? m.logit_width : 0);
   run(m, steps, static_cast<int64_t>(texts.size()), 1, state, [&](Walk& walk, const Share& share) {
     float* together = divided && share.team.threads > 1 ? shared.data() : nullptr;
-    Writers(m, texts, with_log_p, walk, share, state, logits_before, logits_after, together).run();
+    Writers(m, texts, walk, share, state, logits_before, logits_after, together).run();
+    return texts.size() == 1 && share.team.thread == 0 ? static_cast<int64_t>(texts[0].ids.size()) : 0;
   });
 }
 

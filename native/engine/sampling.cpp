@@ -34,6 +34,7 @@ int32_t Sampler::choose(const float* logits, const uint8_t* allowed, const Sampl
   for (size_t i = 0; i < x_.size(); i++) x_[i] = static_cast<double>(logits[i]), finite &= std::isfinite(logits[i]);
   if (!finite) return -1;
   penalise(s, recent);
+  for (auto [id, value] : s.bias) x_[static_cast<size_t>(id)] += value;
   for (size_t i = 0; i < x_.size(); i++) x_[i] = allowed[i] ? x_[i] : NEVER;
   if (s.greedy || s.temperature == 0)
     return static_cast<int32_t>(std::max_element(x_.begin(), x_.end()) - x_.begin());
@@ -42,18 +43,20 @@ int32_t Sampler::choose(const float* logits, const uint8_t* allowed, const Sampl
   if (s.top_k > 0 && s.top_k < static_cast<int64_t>(x_.size())) keep_top_k(s.top_k);
   if (s.top_p < 1) keep_top_p(s.top_p);
   if (s.min_p > 0) keep_min_p(s.min_p);
+  if (s.typical_p < 1) keep_typical(s.typical_p);
   return draw(u);
 }
 
 void Sampler::penalise(const Sampling& s, const std::vector<int32_t>& recent) {
-  if (s.penalty == 1) return;
-  size_t first = recent.size() > static_cast<size_t>(s.window) ? recent.size() - static_cast<size_t>(s.window) : 0;
-  order_.assign(recent.begin() + static_cast<std::ptrdiff_t>(first), recent.end());
+  if (!s.looks_back()) return;
+  const auto window = std::min(static_cast<std::ptrdiff_t>(s.window), static_cast<std::ptrdiff_t>(recent.size()));
+  order_.assign(recent.end() - window, recent.end());
   std::sort(order_.begin(), order_.end());
-  order_.erase(std::unique(order_.begin(), order_.end()), order_.end());
-  for (int32_t id : order_) {
-    double& x = x_[static_cast<size_t>(id)];
-    x = x > 0 ? x / s.penalty : x * s.penalty;
+  for (size_t first = 0, last = 0; first < order_.size(); first = last) {
+    while (last < order_.size() && order_[last] == order_[first]) last++;
+    double& x = x_[static_cast<size_t>(order_[first])];
+    x = x > 0 ? x / s.repetition : x * s.repetition;
+    x -= s.presence + s.frequency * static_cast<double>(last - first);
   }
 }
 
@@ -95,6 +98,27 @@ void Sampler::keep_min_p(double p) {
   for (double& x : x_) x = x >= least ? x : NEVER;
 }
 
+// The nearest to the entropy come first; the largest that is kept becomes 0 again.
+void Sampler::keep_typical(double p) {
+  const double total = total_weight();
+  double mean = 0;
+  for (size_t i = 0; i < x_.size(); i++) mean += weights_[i] > 0 ? weights_[i] * x_[i] : 0;
+  mean /= total;
+  order_.clear();
+  for (size_t i = 0; i < x_.size(); i++)
+    if (x_[i] > NEVER) order_.push_back(static_cast<int32_t>(i));
+  std::sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) {
+    const double far_a = std::abs(x_[static_cast<size_t>(a)] - mean), far_b = std::abs(x_[static_cast<size_t>(b)] - mean);
+    return far_a < far_b || (far_a == far_b && a < b);
+  });
+  double sum = 0;
+  size_t kept = 0;
+  for (; kept < order_.size() && (kept == 0 || sum < p * total); kept++) sum += weights_[static_cast<size_t>(order_[kept])];
+  for (; kept < order_.size(); kept++) x_[static_cast<size_t>(order_[kept])] = NEVER;
+  const double top = highest(x_);
+  for (double& x : x_) x -= top;
+}
+
 int32_t Sampler::draw(double u) {
   const double limit = u * total_weight();
   double sum = 0;
@@ -113,11 +137,18 @@ double Sampler::total_weight() {
   return std::accumulate(weights_.begin(), weights_.end(), 0.);
 }
 
-double Sampler::log_probability(const float* logits, int32_t id) {
-  float top = *std::max_element(logits, logits + x_.size());
-  for (size_t i = 0; i < x_.size(); i++) x_[i] = static_cast<double>(logits[i]) - static_cast<double>(top);
-  const double chosen = x_[static_cast<size_t>(id)];
-  return chosen - std::log(total_weight());
+double Sampler::log_probability(const float* logits, int32_t id, int64_t top, std::vector<Opinion>& best) {
+  const float most = *std::max_element(logits, logits + x_.size());
+  for (size_t i = 0; i < x_.size(); i++) x_[i] = static_cast<double>(logits[i]) - static_cast<double>(most);
+  const double log_total = std::log(total_weight());
+  if (top > 0) {
+    order_.resize(x_.size());
+    std::iota(order_.begin(), order_.end(), 0);
+    const auto last = order_.begin() + std::min(static_cast<std::ptrdiff_t>(top), static_cast<std::ptrdiff_t>(order_.size()));
+    std::partial_sort(order_.begin(), last, order_.end(), Before{x_.data()});
+    for (auto i = order_.begin(); i != last; ++i) best.push_back({*i, x_[static_cast<size_t>(*i)] - log_total});
+  }
+  return x_[static_cast<size_t>(id)] - log_total;
 }
 
 }  // namespace rhapsode::engine

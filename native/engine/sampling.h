@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "engine/kernels.h"
@@ -10,10 +11,17 @@ namespace rhapsode::engine {
 
 // The fields of rhapsode.config.SamplingConfig that choose a symbol.
 struct Sampling {
-  double temperature = 1, top_p = 1, min_p = 0, penalty = 1;
+  double temperature = 1, top_p = 1, min_p = 0, typical_p = 1;
+  double repetition = 1, frequency = 0, presence = 0;  // penalties
   int64_t top_k = 0, window = 64;
   bool greedy = false;
+  std::vector<std::pair<int32_t, double>> bias;
+
+  bool looks_back() const { return repetition != 1 || frequency != 0 || presence != 0; }
 };
+
+// A symbol and its log-probability.
+using Opinion = std::pair<int32_t, double>;
 
 class Sampler {
  public:
@@ -24,14 +32,15 @@ class Sampler {
   int32_t choose(const float* logits, const uint8_t* allowed, const Sampling& settings,
                  const std::vector<int32_t>& recent, double u);
 
-  // log softmax(logits)[id].
-  double log_probability(const float* logits, int32_t id);
+  // log softmax(logits)[id]; adds the `top` most probable symbols to `best`, the best first.
+  double log_probability(const float* logits, int32_t id, int64_t top, std::vector<Opinion>& best);
 
  private:
   void penalise(const Sampling& settings, const std::vector<int32_t>& recent);
   void keep_top_k(int64_t k);
   void keep_top_p(double p);
   void keep_min_p(double p);
+  void keep_typical(double p);
   int32_t draw(double u);
   double total_weight();
 

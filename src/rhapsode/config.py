@@ -16,6 +16,9 @@ from typing import Any, Literal
 
 from rhapsode.errors import ConfigError
 
+LARGEST_BIAS = 1000
+"""Of a symbol's logit: more than any that a model gives."""
+
 
 def option(
     default: Any = dataclasses.MISSING,
@@ -104,6 +107,8 @@ def checked(field: Any, hint: Any, value: Any) -> Any:
         value = value.__index__()
     if kind == tuple[str, ...]:
         return _checked_strings(field, value)
+    if kind == tuple[tuple[str | int, float], ...]:
+        return _checked_pairs(field, value)
     if kind in (int, float, str, bool) and type(value) is not kind:
         raise ConfigError(field.name, value, allowed(field, kind))
     if kind in (int, float) and not _within(value, field.metadata["bounds"]):
@@ -117,6 +122,23 @@ def _checked_strings(field: Any, value: Any) -> tuple[str, ...]:
     if not isinstance(strings, tuple | list) or not all(isinstance(s, str) and s for s in strings):
         raise ConfigError(field.name, value, "strings that are not empty")
     return tuple(strings)
+
+
+def _checked_pairs(field: Any, value: Any) -> tuple[tuple[str | int, float], ...]:
+    """`value` as pairs of a symbol (text, or an id) and a number: of a dict, of pairs, or of texts like ``e=-1.5``."""
+    said = f"a number from -{LARGEST_BIAS} to {LARGEST_BIAS} for each symbol: {field.metadata['metavar']}"
+    pairs: list[tuple[str | int, float]] = []
+    given = value.items() if isinstance(value, dict) else value if isinstance(value, tuple | list) else (None,)
+    for pair in given:
+        try:
+            symbol, number = pair.rsplit("=", 1) if isinstance(pair, str) else typing.cast(Any, pair)
+            number = float(number)
+        except (TypeError, ValueError):
+            raise ConfigError(field.name, value if pair is None else pair, said) from None
+        if type(symbol) not in (str, int) or symbol == "" or not -LARGEST_BIAS <= number <= LARGEST_BIAS:
+            raise ConfigError(field.name, pair, said)
+        pairs.append((symbol, number))
+    return tuple(pairs)
 
 
 def _within(value: float, bounds: dict[str, float | None]) -> bool:
@@ -311,10 +333,22 @@ class SamplingConfig(Config):
     top_k: int = option(0, "keep only the k most probable symbols; 0: all", low=0)
     top_p: float = option(1.0, "keep the fewest symbols that together have this probability", above=0, high=1)
     min_p: float = option(0.0, "drop symbols less probable than this part of the most probable one", low=0, high=1)
+    typical_p: float = option(
+        1.0, "keep the symbols of nearly typical surprisal that together have this probability", above=0, high=1
+    )
     repetition_penalty: float = option(
         1.0, "divides (multiplies, if negative) logits of symbols of the recent text", low=0.01, high=100
     )
-    repetition_window: int = option(64, "how many recent symbols the penalty looks at", low=1, high=4096)
+    frequency_penalty: float = option(
+        0.0, "taken off a symbol's logit for each time it occurs in the recent text", low=-100, high=100
+    )
+    presence_penalty: float = option(
+        0.0, "taken off the logit of a symbol that occurs in the recent text", low=-100, high=100
+    )
+    repetition_window: int = option(64, "recent symbols, read or written, that penalties look at", low=1, high=4096)
+    bias: tuple[tuple[str | int, float], ...] = option(
+        (), "add this to the logit of a symbol, such as e=-1.5", metavar="SYMBOL=X"
+    )
     greedy: bool = option(False, "always take the most probable symbol")
     beams: int = option(1, "beam search with this many beams instead of sampling; 1: off", low=1, high=1024)
     seed: int | None = option(None, "same seed, same text; none: another text each time", low=0, high=2**63 - 1)
@@ -322,9 +356,15 @@ class SamplingConfig(Config):
     ban: tuple[str, ...] = option((), "never write these strings")
     require: tuple[str, ...] = option((), "strings that must appear, placed where the model finds them likely")
     only: str | None = option(None, "write no other characters than these")
+    regex: str | None = option(
+        None, "write text that this regular expression matches as a whole; it ends where the model would leave it"
+    )
 
     def check(self) -> None:
         if self.only == "":
             raise ConfigError("only", self.only, "at least one character")
-        if self.beams > 1 and self.require:
-            raise ConfigError("beams", self.beams, "1, with require")
+        for name in ("require", "regex"):
+            if self.beams > 1 and getattr(self, name):
+                raise ConfigError("beams", self.beams, f"1, with {name}")
+        if self.regex is not None and self.require:
+            raise ConfigError("require", self.require, "nothing, with regex")

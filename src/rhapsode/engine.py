@@ -13,7 +13,7 @@ product for all (fast, and within rounding of the other).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -21,6 +21,7 @@ import numpy as np
 
 from rhapsode.config import SamplingConfig
 from rhapsode.errors import ConfigError, MissingDependency
+from rhapsode.matching import Table
 from rhapsode.modelfile import ModelFile, Precision
 from rhapsode.nn.forward import forward
 from rhapsode.nn.spec import State, initial_state
@@ -35,17 +36,33 @@ class Ask(NamedTuple):
     """symbols so far: number `written` of the seed's stream chooses the next one"""
     most: int
     """symbols to write now"""
+    left: int
+    """symbols that the text may still have"""
     end: int
     """the symbol that ends the text"""
     allowed: np.ndarray
     """[V] bool: what may be written"""
     recent: np.ndarray
     """[N] int32: the last symbols"""
+    bias: Mapping[int, float] = {}
+    """what is added to the logits of symbols"""
+    rules: Sequence[tuple[Table, int, bool]] = ()
+    """each with its state, and whether it keeps out what it objects to; else the text waits where that is chosen"""
+    top: int | None = None
+    """how many alternatives are told with each symbol; None: no log-probabilities either"""
 
 
-Answer = tuple[list[int], list[float]] | None
-"""The symbols that were written, with their log-probabilities if asked for; None: the model predicts what is not a
-number."""
+class Answer(NamedTuple):
+    """What an engine wrote on a text. None at all, or fewer symbols than asked for, where the next one is for the
+    caller to choose: a rule says so or its row is not known yet, or nothing may be written."""
+
+    ids: list[int]
+    log_p: list[float]
+    """of each"""
+    best: list[tuple[int, float]]
+    """`top` for each, one after another: symbols with their log-probabilities"""
+    states: list[int]
+    """of the rules"""
 
 
 class Engine:
@@ -91,11 +108,12 @@ class Engine:
         return nats_of(logits, targets), state
 
     def write(
-        self, asks: Sequence[Ask], state: State, logits: np.ndarray, log_p: bool
-    ) -> tuple[list[Answer], np.ndarray, State]:
+        self, asks: Sequence[Ask], state: State, logits: np.ndarray
+    ) -> tuple[list[Answer | None], np.ndarray, State]:
         """Write on B texts whose next symbols have logits [B, V], each until its end or as far as it asks.
 
         What was written has been read: logits and state are those after it. By the rules of `rhapsode.sampling`.
+        No answer: the model predicts what is not a number.
         """
         raise NotImplementedError
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import copy
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from rhapsode.engine import Ask, Engine, rows, stack
-from rhapsode.position import Position, read
+from rhapsode.engine import Answer, Ask, Engine, rows, stack
+from rhapsode.position import Position
 from rhapsode.rules import Rules
 from rhapsode.sampling import log_softmax
-from rhapsode.writer import Token, Writer, damaged
+from rhapsode.writer import Step, Token, Writer, damaged
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Written:
     seed: int | None
     """gives this text again; None after beam search, where nothing is left to chance"""
     ended_by: str
-    """length, boundary (the document ended), stop (a stop string came), or dead end (nothing was allowed)"""
+    """length, boundary (the document ended), stop (a stop string came), match (of the regular expression), or dead end
+    (nothing was allowed)"""
     symbols: int
     """tokens; those of a stop string and a closing boundary count"""
     log_probability: float
@@ -34,20 +35,22 @@ class Written:
     tokens: list[Token]
     """each of them with the most probable others, where asked for"""
 
+    @classmethod
+    def of(cls, steps: Sequence[Step], seed: int | None, ended_by: str | None) -> Written:
+        """The whole text that was written in these steps."""
+        tokens = [token for step in steps for token in step.tokens]
+        return cls(
+            text="".join(step.text for step in steps),
+            seed=seed,
+            ended_by=ended_by or "",
+            symbols=len(tokens),
+            log_probability=float(sum(token.log_probability for token in tokens)),
+            tokens=tokens,
+        )
+
 
 FIRST, GROWTH, MOST = 1, 4, 256
 """Of a text that the engine writes by itself: symbols in the first step, how much longer the next is, at most."""
-
-
-class Step(NamedTuple):
-    """The next symbol of one text, or the next few."""
-
-    writer: int
-    """which"""
-    text: str
-    """characters that are certain now"""
-    tokens: list[Token]
-    """what was written, where asked for; none at a dead end"""
 
 
 def write(engine: Engine, writers: Sequence[Writer], top: int | None = None) -> Iterator[Step]:
@@ -57,30 +60,46 @@ def write(engine: Engine, writers: Sequence[Writer], top: int | None = None) -> 
     """
     active, size = [i for i, writer in enumerate(writers) if writer.ended is None], FIRST
     while active:
-        asks = {i: writers[i].ask(size) if engine.writes and not top else None for i in active}
-        yield from _by_engine(engine, writers, {i: ask for i, ask in asks.items() if ask}, top)
-        yield from _by_symbol(engine, writers, [i for i, ask in asks.items() if not ask], top)
+        yield from write_some(engine, writers, active, size, top)
         active = [i for i in active if writers[i].ended is None]
         size = min(MOST, size * GROWTH)
 
 
-def _by_engine(engine: Engine, writers: Sequence[Writer], asks: dict[int, Ask], top: int | None) -> Iterator[Step]:
-    """The engine writes on the texts as far as they ask."""
+def write_some(
+    engine: Engine, writers: Sequence[Writer], active: Sequence[int], most: int, top: int | None = None
+) -> Iterator[Step]:
+    """Write from one to `most` symbols on each of the `active` writers' texts, none of which has ended."""
+    asks = {i: writers[i].ask(most, top) if engine.writes else None for i in active}
+    by_symbol = [i for i, ask in asks.items() if not ask]
+    by_symbol += yield from _by_engine(engine, writers, {i: ask for i, ask in asks.items() if ask})
+    yield from _by_symbol(engine, writers, by_symbol, top)
+
+
+def _by_engine(engine: Engine, writers: Sequence[Writer], asks: dict[int, Ask]) -> Generator[Step, None, list[int]]:
+    """The engine writes on the texts as far as they ask; returns those whose next symbol it leaves to us."""
     if not asks:
-        return
+        return []
     positions = [writers[i].position for i in asks]
     logits, state = np.stack([p.logits for p in positions]), stack([p.state for p in positions])
-    answers, logits, state = engine.write(list(asks.values()), state, logits, top is not None)
+    answers, logits, state = engine.write(list(asks.values()), state, logits)
+    left = []
     for b, (i, answer) in enumerate(zip(asks, answers, strict=True)):
         if answer is None:
             raise damaged()
-        (ids, log_p), writer = answer, writers[i]
-        text, taken = writer.accept_all(ids)
-        after = Position(rows(state, [b]), logits[b], *positions[b][2:])
-        if taken < len(ids):  # a stop string came: read again, up to it
-            after = read(engine, positions[b], np.array(ids[:taken], np.int32))[1]
-        writer.moved(ids[:taken], after.logits, after.state)
-        yield Step(i, text, [Token(id, p, []) for id, p in zip(ids[:taken], log_p, strict=False)])
+        if answer.ids:
+            text = writers[i].accept_all(answer)
+            writers[i].moved(answer.ids, logits[b], rows(state, [b]))
+            yield Step(i, text, _tokens(writers[i], answer, asks[i].top))
+        else:
+            left.append(i)
+    return left
+
+
+def _tokens(writer: Writer, answer: Answer, top: int | None) -> list[Token]:
+    """What the engine says of each symbol."""
+    size = min(top or 0, len(writer.rules.pieces))
+    best = (answer.best[i * size : (i + 1) * size] for i in range(len(answer.log_p)))
+    return [writer.told(*told) for told in zip(answer.ids, answer.log_p, best, strict=False)]
 
 
 def _by_symbol(engine: Engine, writers: Sequence[Writer], active: Sequence[int], top: int | None) -> list[Step]:
@@ -110,20 +129,7 @@ def samples(engine: Engine, rules: Rules, position: Position, count: int = 1, to
     steps: list[list[Step]] = [[] for _ in writers]
     for step in write(engine, writers, top):
         steps[step.writer].append(step)
-    return [collect(writer, own, writer.seed) for writer, own in zip(writers, steps, strict=True)]
-
-
-def collect(writer: Writer, steps: Sequence[Step], seed: int | None) -> Written:
-    """The whole text of a writer that has ended."""
-    tokens = [token for step in steps for token in step.tokens]
-    return Written(
-        text="".join(step.text for step in steps),
-        seed=seed,
-        ended_by=writer.ended or "",
-        symbols=len(tokens),
-        log_probability=float(sum(token.log_probability for token in tokens)),
-        tokens=tokens,
-    )
+    return [Written.of(own, writer.seed, writer.ended) for writer, own in zip(writers, steps, strict=True)]
 
 
 def fresh_seed() -> int:
@@ -160,7 +166,7 @@ def beam_search(engine: Engine, rules: Rules, position: Position, top: int = 0) 
             break
         active = _grown(engine, active, width - len(ended), top) if active else []
     ranked = sorted(ended, key=lambda beam: -beam.score)
-    return [(collect(beam.writer, beam.steps, None), beam.writer) for beam in ranked]
+    return [(Written.of(beam.steps, None, beam.writer.ended), beam.writer) for beam in ranked]
 
 
 def _grown(engine: Engine, beams: Sequence[Beam], width: int, top: int) -> list[Beam]:

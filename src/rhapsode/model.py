@@ -12,6 +12,7 @@ from rhapsode.generate import Written
 from rhapsode.modelfile import ModelFile, Precision
 from rhapsode.session import Session
 from rhapsode.text.tokenizer import Tokenizer
+from rhapsode.writer import Token
 
 if TYPE_CHECKING:
     from rhapsode.evaluate import Score
@@ -65,6 +66,10 @@ class Model:
     def stream(self, prompt: str = "", **sampling: Any) -> Iterator[str]:
         """Like `generate`, in pieces as they are written."""
         return self.session(prompt).stream(**sampling)
+
+    def tokens(self, prompt: str = "", top: int = 0, **sampling: Any) -> Iterator[Token]:
+        """Like `stream`, but the symbols one by one, with log-probabilities and alternatives (see `Session.tokens`)."""
+        return self.session(prompt).tokens(top, **sampling)
 
     def samples(self, prompt: str = "", count: int = 1, top: int = 0, **sampling: Any) -> list[Written]:
         """`count` texts at once, and what is known of each (see `Session.samples`)."""

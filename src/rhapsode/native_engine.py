@@ -56,11 +56,11 @@ class NativeEngine(Engine):
         return nats, self._state(after)
 
     def write(
-        self, asks: Sequence[Ask], state: State, logits: np.ndarray, log_p: bool
-    ) -> tuple[list[Answer], np.ndarray, State]:
+        self, asks: Sequence[Ask], state: State, logits: np.ndarray
+    ) -> tuple[list[Answer | None], np.ndarray, State]:
         texts = [_text(ask) for ask in asks]
-        answers, logits, after = self._model.generate(texts, log_p, _arrays(state), np.ascontiguousarray(logits))
-        return answers, logits, self._state(after)
+        answers, logits, after = self._model.generate(texts, _arrays(state), np.ascontiguousarray(logits))
+        return [answer and Answer(*answer) for answer in answers], logits, self._state(after)
 
     def _state(self, arrays: list[np.ndarray]) -> State:
         """The state of these arrays, those of a layer after those of the one before."""
@@ -77,19 +77,36 @@ def _ids(ids: np.ndarray) -> np.ndarray:
 
 
 def _text(ask: Ask) -> _native.EngineText:
-    s = ask.settings
     return _native.EngineText(
         seed=ask.seed,
         written=ask.written,
         most=ask.most,
+        left=ask.left,
         end=ask.end,
         allowed=ask.allowed,
         recent=ask.recent,
+        rules=[
+            _native.EngineRule(rows=rule.rows, row_of=rule.row_of, steps=rule.steps, keeps_out=keeps_out)
+            for rule, _, keeps_out in ask.rules
+        ],
+        states=[state for _, state, _ in ask.rules],
+        top=-1 if ask.top is None else min(ask.top, len(ask.allowed)),
+        sampling=_sampling(ask),
+    )
+
+
+def _sampling(ask: Ask) -> _native.EngineSampling:
+    s = ask.settings
+    return _native.EngineSampling(
         temperature=s.temperature,
         top_k=s.top_k,
         top_p=s.top_p,
         min_p=s.min_p,
-        penalty=s.repetition_penalty,
+        typical_p=s.typical_p,
+        repetition=s.repetition_penalty,
+        frequency=s.frequency_penalty,
+        presence=s.presence_penalty,
         window=s.repetition_window,
         greedy=s.greedy,
+        bias=list(ask.bias.items()),
     )

@@ -2,10 +2,11 @@
 
 p = softmax(x) throughout. `choose` composes them in this order, each working on what the one before left:
 
-    penalise      repetition penalty over the recent symbols
+    penalise      repetition, frequency and presence penalties over the recent symbols
+    (bias)        what the user adds to the logits of some symbols
     (masks)       what may not be written: bans, alphabet, special symbols
     temperature   x / T
-    top_k, top_p, min_p
+    top_k, top_p, min_p, typical
     draw          the inverse of the cumulative distribution at a number u from the sequence's own stream
 
 A sequence's t-th number depends on (seed, t) alone, and all arithmetic is per sequence, so that its text is the same
@@ -33,6 +34,7 @@ def choose(x: np.ndarray, settings: SamplingConfig, u: float) -> int:
     x = top_k(x, settings.top_k)
     x = top_p(x, settings.top_p)
     x = min_p(x, settings.min_p)
+    x = typical(x, settings.typical_p)
     return draw(x, u)
 
 
@@ -71,15 +73,34 @@ def min_p(x: np.ndarray, p: float) -> np.ndarray:
     return np.where(x >= x.max() + np.log(p), x, -np.inf)
 
 
-def penalise(x: np.ndarray, recent: np.ndarray, penalty: float) -> np.ndarray:
-    """Divide the logits of `recent` symbols (ids, each counts once) by `penalty`; multiply those that are negative.
+def typical(x: np.ndarray, p: float) -> np.ndarray:
+    """Keep the fewest symbols, from the one on whose surprisal is nearest to the entropy, that sum to at least p.
 
-    Keskar et al. (2019), arXiv:1909.05858, section 4.1, where logits are divided; a negative one would gain by that.
+    Meister et al. (2023), arXiv:2202.00666 (locally typical sampling).
     """
-    if penalty == 1 or len(recent) == 0:
+    if p >= 1:
         return x
-    x, ids = x.copy(), np.unique(recent)
-    x[ids] = np.where(x[ids] > 0, x[ids] / penalty, x[ids] * penalty)
+    q, possible = softmax(x), np.flatnonzero(x > -np.inf)
+    mean = np.dot(q[q > 0], x[q > 0])  # -mean is the entropy, where -x is the surprisal: the same constant is added
+    order = possible[np.argsort(np.abs(x[possible] - mean), kind="stable")]
+    total = np.cumsum(q[order])
+    return _keep(x, order[: np.searchsorted(total, p * total[-1]) + 1])
+
+
+def penalise(
+    x: np.ndarray, recent: np.ndarray, repetition: float, frequency: float = 0, presence: float = 0
+) -> np.ndarray:
+    """Lower the logits of the `recent` symbols (ids).
+
+    repetition            divides a logit, or multiplies one that is negative; however often the symbol occurs.
+                          Keskar et al. (2019), arXiv:1909.05858, section 4.1, where all are divided; a negative one
+                          would gain by that
+    frequency, presence   x_i - frequency * count_i - presence * (count_i > 0), as OpenAI's interface defines them
+    """
+    if len(recent) == 0 or (repetition, frequency, presence) == (1, 0, 0):
+        return x
+    x, (ids, counts) = x.copy(), np.unique(recent, return_counts=True)
+    x[ids] = np.where(x[ids] > 0, x[ids] / repetition, x[ids] * repetition) - (presence + frequency * counts)
     return x
 
 

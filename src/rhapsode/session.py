@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,9 +22,16 @@ from rhapsode.position import RECENT, Position, beginning, read
 from rhapsode.rules import Rules
 from rhapsode.tensorfile import TensorFile
 from rhapsode.tensorfile import write as write_file
-from rhapsode.writer import Writer
+from rhapsode.writer import Step, Token, Writer
 
 FORMAT, ENTRY = 1, "rhapsode_session"
+
+
+class Mark(NamedTuple):
+    """A place in a session's text."""
+
+    engine: Engine
+    position: Position
 
 
 class Session:
@@ -54,21 +61,33 @@ class Session:
 
     def stream(self, **sampling: Any) -> Iterator[str]:
         """Like `generate`, in pieces as they are written. The session is always after what was written so far."""
-        return self._stream(self.rules(sampling))
+        return (step.text for step in self._steps(self.rules(sampling)) if step.text)
 
-    def _stream(self, rules: Rules) -> Iterator[str]:
+    def tokens(self, top: int = 0, **sampling: Any) -> Iterator[Token]:
+        """Like `stream`, but the symbols one by one: each with its log-probability in the model's own distribution and
+        the `top` most probable alternatives. Those of a stop string and a closing boundary come, too."""
+        return (token for step in self._steps(self.rules(sampling), top) for token in step.tokens)
+
+    def write(self, top: int = 0, **sampling: Any) -> Written:
+        """Like `generate`, with all that is known of the text: seed, ending, tokens with `top` alternatives."""
+        seed = fresh_seed() if sampling.get("seed") is None else sampling["seed"]
+        rules = self.rules(sampling | {"seed": seed})
+        steps = list(self._steps(rules, top))
+        return Written.of(steps, seed if rules.settings.beams == 1 else None, self.ended_by)
+
+    def _steps(self, rules: Rules, top: int | None = None) -> Iterator[Step]:
+        """Write on; the session moves along."""
         settings = rules.settings
         if settings.beams > 1:
-            written, writer = beam_search(self.engine, rules, self.position)[0]
+            written, writer = beam_search(self.engine, rules, self.position, top or 0)[0]
             self.position, self.ended_by = writer.position, written.ended_by
-            yield written.text
+            yield Step(0, written.text, written.tokens)
             return
         writer = Writer(rules, fresh_seed() if settings.seed is None else settings.seed, self.position)
         self.ended_by = writer.ended
-        for step in write(self.engine, [writer]):
+        for step in write(self.engine, [writer], top):
             self.position, self.ended_by = writer.position, writer.ended
-            if step.text:
-                yield step.text
+            yield step
 
     def samples(self, count: int, top: int = 0, **sampling: Any) -> list[Written]:
         """`count` ways to go on, each with its log-probability and the `top` alternatives to each token.
@@ -85,6 +104,20 @@ class Session:
     def fork(self) -> Session:
         """Another session at the same position. Nothing is copied."""
         return Session(self.engine, self.position)
+
+    def mark(self) -> Mark:
+        """This place in the text, to `rewind` to. Nothing is copied; each mark keeps a few kilobytes alive."""
+        return Mark(self.engine, self.position)
+
+    def rewind(self, mark: Mark) -> None:
+        """Go back to a place in the text (or on to one: any session of the same model may go to any mark).
+
+        Raises:
+            SessionError: the mark was made by a session of another model.
+        """
+        if mark.engine is not self.engine and mark.engine.digest != self.engine.digest:
+            raise SessionError("the mark was made by a session of another model")
+        self.position = mark.position
 
     def save(self, path: str | Path) -> None:
         """Write the session to a file, whole or not at all.

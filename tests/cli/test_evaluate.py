@@ -6,8 +6,10 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from models import byte_tokenizer, char_tokenizer, random_model
 from rhapsode.cli.main import main
 from rhapsode.config import CorpusConfig, ModelConfig
 from rhapsode.modelfile import ModelFile
@@ -201,3 +203,43 @@ def test_a_corpus_without_a_held_out_part(prose, capsys):
 def test_bad_bytes_can_be_replaced(prose, capsys):
     Path("bytes.txt").write_bytes(b"ab\xff")
     assert run_json(capsys, "evaluate", prose, "bytes.txt", "--errors", "replace")["tokens"] == 3
+
+
+@pytest.fixture
+def styles(tmp_path, monkeypatch):
+    """Two models of a symbol each, of different alphabets and tokenizers: "ab" likes a, "byte" likes b."""
+    monkeypatch.chdir(tmp_path)
+    for name, tokenizer, liked in (("ab", char_tokenizer("\nab"), "a"), ("byte", byte_tokenizer(), "b")):
+        file = random_model(tokenizer, scale=0.0, training={"batches": "streams", "documents": "whole"})
+        bias = np.zeros(tokenizer.vocab_size, np.float32)
+        bias[tokenizer.encode(liked + "\n")] = 9
+        ModelFile(file.config, tokenizer, file.parameters | {"output.bias": bias}, file.training).save(name)
+    Path("new.txt").write_text("aaaa\nbb\nqa\naaab\n", encoding="utf-8")
+
+
+def test_two_models_are_compared_line_by_line(styles, capsys):
+    found = run_json(capsys, "score", "ab", "new.txt", "--against", "byte")
+    alone = [run_json(capsys, "score", model, "new.txt")["scores"] for model in ("ab", "byte")]
+    assert [unit["nats"] for unit in found["scores"]] == [unit["nats"] for unit in alone[0]]
+    assert [unit["against_nats"] for unit in found["scores"]] == [unit["nats"] for unit in alone[1]]
+    ratios = [unit["log_ratio"] for unit in found["scores"]]
+    assert ratios[0] > 0 > ratios[1]
+    assert ratios[2] is None  # q is unknown to "ab"
+    assert [unit["comparable"] for unit in found["scores"]] == [True, True, False, True]
+    assert found["log_ratio"] == pytest.approx(ratios[0] + ratios[1] + ratios[3])
+    assert (found["compared"], found["likelier"], found["against_likelier"], found["compared_chars"]) == (3, 2, 1, 13)
+    swapped = run_json(capsys, "score", "byte", "new.txt", "--against", "ab", "--by", "file")
+    assert (swapped["compared"], swapped["log_ratio"]) == (0, 0)
+    ranked = run_json(capsys, "score", "ab", "new.txt", "--against", "byte", "--rank")["scores"]
+    assert [unit["text"] for unit in ranked] == ["aaaa", "aaab", "bb", "qa"]
+    chars = run_json(capsys, "score", "ab", "new.txt", "--against", "byte", "--by", "char")
+    assert chars["compared_chars"] == 15
+
+
+def test_a_comparison_for_people(styles, capsys):
+    assert main(["score", "ab", "new.txt", "--against", "byte"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == "likelier: ab, in 2 of 3"
+    assert out.splitlines()[3].split() == [*out.splitlines()[3].split()[:2], "unknown", "qa"]
+    assert "not compared, for text that one of the models has no symbol for: 1" in err
+    assert main(["score", "ab", "new.txt", "--against", "none"]) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 import pytest
 
 from models import byte_tokenizer, char_tokenizer, random_model
+from rhapsode import load
 from rhapsode.cli.main import main
 from rhapsode.model import Model
 
@@ -232,3 +234,38 @@ def test_info_of_a_run_whose_model_tells_little(tmp_path, capsys):
     random_model(training={"progress": 5}).save(tmp_path / "best.safetensors")
     assert main(["info", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["run"]["best.safetensors"]["step"] is None
+
+
+def test_a_session_file_is_gone_on_from_and_saved(run, file, tmp_path):
+    path = str(tmp_path / "story.session")
+    words = ("--session", path, "--no-echo", "--length", "12", "--seed", "1")
+    session = load(file).session("bad")
+    assert run(file, "--prompt", "bad", *words) == (0, session.generate(length=12, seed=1).rstrip("\n") + "\n", "")
+    assert run(file, *words)[1].rstrip("\n") == session.generate(length=12, seed=1).rstrip("\n")
+    session.read("end")
+    told = json.loads(run(file, "--prompt", "end", *words, "--json")[1])["texts"][0]
+    assert told["text"] == session.generate(length=12, seed=1)
+    assert told["seed"] == 1
+    assert run(file, *words)[1].rstrip("\n") == session.generate(length=12, seed=1).rstrip("\n")
+
+
+def test_a_session_file_is_left_alone_by_mistakes(run, file, tmp_path):
+    path = tmp_path / "s"
+    assert run(file, "--session", str(path), "--regex", "[a")[0] == 2
+    assert not path.exists()
+    other = tmp_path / "other.safetensors"
+    random_model(seed=9).save(other)
+    assert run(file, "--session", str(path), "--length", "3")[0] == 0
+    assert run(str(other), "--session", str(path)) == (2, "", f"rhapsode: {path}: a session of another model\n")
+    assert run(file, "--session", str(path), "--samples", "2")[2] == (
+        "rhapsode: --samples: found 2, allowed: 1, with --session\n"
+    )
+
+
+def test_bias_and_regex_from_the_command_line(run, file):
+    assert set(run(file, "--bias", "a=1000", "--length", "9")[1]) == {"a", "\n"}
+    assert re.fullmatch("(bad|end) ?a*\n", run(file, "--regex", "(bad|end) ?a*", "--length", "9")[1])
+    assert run(file, "--bias", "é=1")[2].startswith("rhapsode: --bias: found 'é', allowed: a single symbol")
+    assert run(file, "--regex", "(?=a)")[2] == (
+        "rhapsode: --regex: found '(?=a)', allowed: a regular expression without lookaround\n"
+    )

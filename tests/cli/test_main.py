@@ -63,7 +63,7 @@ def test_every_kind_of_option():
         ("x --size 1.5", "--size: found '1.5', allowed: a whole number from 1 to 9"),
         ("x --top-p 0", "--top-p: found 0.0, allowed: a number above 0, to 1"),
         ("x --temperature nan", "--temperature: found nan, allowed: a number from 0"),
-        ("x --bogus", "--bogus: no such option; see rhapsode test --help"),
+        ("x --xyzzy", "--xyzzy: no such option; see rhapsode test --help"),
         ("x --hiden 3", "--hiden: no such option; did you mean --hidden?"),
         ("x --size", "--size: its value is missing: N"),
         ("x --size --flag", "--size: its value is missing: N; one that begins with a hyphen is given as --size=..."),

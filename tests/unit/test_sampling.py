@@ -20,6 +20,7 @@ from rhapsode.sampling import (
     temperature,
     top_k,
     top_p,
+    typical,
     uniform,
 )
 
@@ -79,9 +80,37 @@ def test_min_p_on_given_probabilities():
 
 def test_filters_never_bring_back_what_is_masked():
     x = np.array([-np.inf, 0.0, -np.inf, 1.0])
-    for y in (temperature(x, 0.5), top_k(x, 3), top_p(x, 0.999), min_p(x, 0.001)):
+    for y in (temperature(x, 0.5), top_k(x, 3), top_p(x, 0.999), min_p(x, 0.001), typical(x, 0.999)):
         assert not set(kept(y)) & {0, 2}
     assert {draw(x, u) for u in np.linspace(0, 0.999999, 500)} == {1, 3}
+
+
+@settings(deadline=None)
+@given(logits, st.floats(0.01, 0.99))
+def test_typical_keeps_the_fewest_nearest_to_the_entropy(x, p):
+    q, keep = softmax(x), kept(typical(x, p))
+    with np.errstate(divide="ignore"):
+        surprisal = -np.log(q)
+    entropy = sum(a * b for a, b in zip(q, surprisal, strict=True) if a > 0)
+    far = np.abs(surprisal - entropy)
+    assert q[keep].sum() >= p * (1 - 1e-9)
+    assert all(far[i] >= far[keep].max() - 1e-6 for i in set(range(len(x))) - set(keep))
+    last = max(keep, key=lambda i: (far[i], i))
+    assert len(keep) == 1 or q[keep].sum() - q[last] < p + 1e-6 or far[keep].max() - np.sort(far[keep])[-2] < 1e-6
+
+
+def test_typical_may_drop_the_most_probable():
+    x = np.log([0.5, 0.22, 0.2, 0.08])  # entropy 1.20 nats; surprisals 0.69, 1.51, 1.61, 2.53
+    assert kept(typical(x, 0.2)) == [1]
+    assert kept(typical(x, 0.4)) == [1, 2]
+    assert kept(typical(x, 0.9)) == [0, 1, 2]
+
+
+def test_frequency_and_presence_penalties_are_those_of_the_definition():
+    x = penalise(np.array([2.0, -2.0, 1.0]), np.array([0, 1, 0, 0]), 1.0, 0.5, 0.25)
+    assert x.tolist() == [2.0 - 3 * 0.5 - 0.25, -2.0 - 0.5 - 0.25, 1.0]
+    both = penalise(np.array([2.0, -2.0, 1.0]), np.array([0, 1, 0, 0]), 2.0, 0.5, 0.25)
+    assert both.tolist() == [1.0 - 1.75, -4.0 - 0.75, 1.0]
 
 
 def test_repetition_penalty_lowers_both_signs_and_counts_a_symbol_once():
@@ -150,5 +179,5 @@ def test_greedy_and_temperature_zero_take_the_first_of_the_largest(x, u):
 @settings(deadline=None)
 @given(logits, units)
 def test_tight_filters_are_greedy(x, u):
-    for fields in ({"top_k": 1}, {"top_p": 1e-9}):
+    for fields in ({"top_k": 1}, {"top_p": 1e-9}, {"min_p": 1.0, "top_k": 1}):
         assert choose(x, SamplingConfig(temperature=1.0, **fields), u) == int(np.argmax(x))

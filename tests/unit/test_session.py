@@ -286,3 +286,60 @@ def test_a_session_knows_why_its_text_ended():
     assert session.ended_by == "dead end"
     session.generate(length=3, beams=2)
     assert session.ended_by == "length"
+
+
+def test_bias_is_by_symbol_or_id_and_adds_up(model):
+    ring = fixed_model("abcde")
+    assert ring.generate(length=4, greedy=True, bias={"c": 1000}) == "cccc"
+    assert ring.generate(length=4, greedy=True, bias={2: 1000}) == "cccc"
+    assert ring.generate(length=4, greedy=True, bias=["c=600", ("c", 400)]) == "cccc"
+    assert ring.generate(length=4, greedy=True, bias={"b": -1000})[:2] != "ab"
+    assert ring.samples(length=9, bias={"<boundary>": 1000})[0].ended_by == "boundary"
+
+
+@pytest.mark.parametrize("bias", [{"é": 1}, {"ab": 1}, {99: 1}, {-1: 1}, {"a": 1e9}, ["a"], ["a=x"], [3], "a", {"": 1}])
+def test_a_wrong_bias_is_named(model, bias):
+    with pytest.raises(ConfigError) as error:
+        model.generate(bias=bias)
+    assert error.value.option == "bias"
+
+
+def test_penalties_look_at_what_was_read_and_written():
+    ring = fixed_model("abcde")
+    assert ring.generate("a", length=3, greedy=True) == "bcd"
+    assert "b" not in ring.generate("ab", length=9, greedy=True, presence_penalty=100, repetition_window=4096)[:3]
+    assert ring.generate("b" * 50 + "a", length=1, greedy=True, frequency_penalty=10) != "b"
+    assert ring.generate("b" * 50 + "a", length=1, greedy=True, frequency_penalty=10, repetition_window=1) == "b"
+
+
+def test_tokens_come_with_log_probabilities_and_alternatives(model):
+    session = model.session("bad")
+    tokens = list(session.tokens(3, length=20, seed=4))
+    assert model.tokenizer.decode([t.id for t in tokens]) == model.generate("bad", length=20, seed=4)
+    reader = model.session("bad")
+    for token in tokens:
+        log_p = np.log(np.exp(reader.position.logits) / np.exp(reader.position.logits).sum())
+        assert token.symbol == model.tokenizer.symbol(token.id)
+        assert token.log_probability == pytest.approx(log_p[token.id], abs=1e-4)
+        assert [other.log_probability for other in token.top] == pytest.approx(
+            np.sort(log_p)[:-4:-1].tolist(), abs=1e-4
+        )
+        reader.position = read(model.engine, reader.position, np.array([token.id], np.int32))[1]
+    assert [t.id for t in model.tokens("bad", length=20, seed=4)] == [t.id for t in tokens]
+    assert len(next(model.tokens("bad", top=1000, length=1)).top) == model.config.vocab_size
+
+
+def test_a_session_goes_back_to_its_marks(model, bytes_model):
+    session = model.session("bad")
+    marks, texts = [], []
+    for seed in range(3):
+        marks.append(session.mark())
+        texts.append(session.generate(length=9, seed=seed))
+    for seed in (1, 2, 0):
+        session.rewind(marks[seed])
+        assert session.generate(length=9, seed=seed) == texts[seed]
+    other = Model(model.file).session()
+    other.rewind(marks[1])
+    assert other.generate(length=9, seed=1) == texts[1]
+    with pytest.raises(SessionError, match="another model"):
+        bytes_model.session().rewind(marks[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from rhapsode.config import SamplingConfig, option
 from rhapsode.errors import ConfigError, SourceError
 from rhapsode.generate import Written, fresh_seed
 from rhapsode.model import Model, load
+from rhapsode.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,9 @@ class Options(CommandOptions):
     logprobs: int | None = option(
         None, "after each text, its tokens with their log-probabilities and this many alternatives", metavar="N", low=0
     )
+    session: str | None = option(
+        None, "go on from the session in this file, if there is one, and save it there afterwards", metavar="FILE"
+    )
     precision: Literal["auto", "fp32", "bf16", "int8"] = precision_option()
     sampling: dict[str, Any] = config_options(SamplingConfig, "sampling")
 
@@ -38,17 +42,49 @@ def run(options: Options) -> int:
     settings = SamplingConfig(**options.sampling)
     if options.samples > settings.beams > 1:
         raise ConfigError("samples", options.samples, f"at most beams ({settings.beams})")
+    if options.samples > 1 and options.session is not None:
+        raise ConfigError("samples", options.samples, "1, with --session")
     prompt, model = _prompt(options), load(options.model, options.precision)
     _note_unknown(model.unknown(prompt), "words" if model.tokenizer.kind == "word" else "characters")
     seed = fresh_seed() if settings.seed is None else settings.seed
     sampling = options.sampling | {"seed": seed}
-    if options.json or options.samples > 1 or options.logprobs is not None:
-        _write_all(model, prompt, options, sampling)
+    if options.samples > 1:
+        began = time.perf_counter()
+        texts = model.samples(prompt, options.samples, options.logprobs or 0, **sampling)
+        _tell(prompt, options, texts, began)
+        return 0
+    session = _session(model, prompt, options.session)
+    try:
+        _write_on(session, prompt, options, sampling)
+    except KeyboardInterrupt:
+        _save(session, options.session)
+        raise
+    _save(session, options.session)
+    return 0
+
+
+def _write_on(session: Session, prompt: str, options: Options, sampling: dict[str, Any]) -> None:
+    """Write one text, as it comes if nothing else is asked for."""
+    if options.json or options.logprobs is not None:
+        began = time.perf_counter()
+        _tell(prompt, options, [session.write(options.logprobs or 0, **sampling)], began)
     else:
-        session = model.session(prompt)
         _write_one("" if options.no_echo else prompt, session.stream(**sampling))
         _note_dead_end(session.ended_by)
-    return 0
+
+
+def _save(session: Session, path: str | None) -> None:
+    if path is not None:
+        session.save(path)
+
+
+def _session(model: Model, prompt: str, path: str | None) -> Session:
+    """The session that is in the file, if there is one, after the prompt; else a new one."""
+    if path is None or not Path(path).exists():
+        return model.session(prompt)
+    session = model.load_session(path)
+    session.read(prompt)
+    return session
 
 
 def _write_one(echo: str, pieces: Iterable[str]) -> None:
@@ -64,13 +100,11 @@ def _write_one(echo: str, pieces: Iterable[str]) -> None:
             print(flush=True)
 
 
-def _write_all(model: Model, prompt: str, options: Options, sampling: dict[str, Any]) -> None:
-    """Write several texts side by side and print them one after another, or as JSON."""
-    began = time.perf_counter()
-    texts = model.samples(prompt, options.samples, options.logprobs or 0, **sampling)
+def _tell(prompt: str, options: Options, texts: Sequence[Written], began: float) -> None:
+    """Print whole texts one after another, or as JSON."""
     seconds = time.perf_counter() - began
     if options.json:
-        told = [_as_json(model, text, options.logprobs is not None) for text in texts]
+        told = [_as_json(text, options.logprobs is not None) for text in texts]
         print_json({"model": options.model, "prompt": prompt, "seconds": round(seconds, 3), "texts": told})
         return
     for number, text in enumerate(texts, 1):
@@ -80,11 +114,10 @@ def _write_all(model: Model, prompt: str, options: Options, sampling: dict[str, 
         _write_one("" if options.no_echo else prompt, [text.text])
         _note_dead_end(text.ended_by)
         if options.logprobs is not None:
-            print("\n".join(_token_lines(model, text)))
+            print("\n".join(_token_lines(text)))
 
 
-def _as_json(model: Model, text: Written, with_tokens: bool) -> dict[str, Any]:
-    symbol = model.tokenizer.symbol
+def _as_json(text: Written, with_tokens: bool) -> dict[str, Any]:
     value: dict[str, Any] = {
         "text": text.text,
         "seed": text.seed,
@@ -94,19 +127,18 @@ def _as_json(model: Model, text: Written, with_tokens: bool) -> dict[str, Any]:
     }
     if with_tokens:
         value["logprobs"] = [
-            {"token": symbol(t.id), "logprob": t.log_probability, "top": {symbol(i): p for i, p in t.top}}
+            {"token": t.symbol, "logprob": t.log_probability, "top": {a.symbol: a.log_probability for a in t.top}}
             for t in text.tokens
         ]
     return value
 
 
-def _token_lines(model: Model, text: Written) -> list[str]:
+def _token_lines(text: Written) -> list[str]:
     """A line a token: the token, its log-probability, the alternatives."""
-    symbol = model.tokenizer.symbol
     lines = []
     for token in text.tokens:
-        others = "   ".join(f"{symbol(i)!r} {p:.2f}" for i, p in token.top)
-        lines.append(f"{symbol(token.id)!r:>12} {token.log_probability:8.2f}   {others}".rstrip())
+        others = "   ".join(f"{other.symbol!r} {other.log_probability:.2f}" for other in token.top)
+        lines.append(f"{token.symbol!r:>12} {token.log_probability:8.2f}   {others}".rstrip())
     return lines
 
 

@@ -6,15 +6,17 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from rhapsode.cli.measuring import Meter, note_unknown, read_texts, reading_options
+from rhapsode.cli.measuring import Meter, Text, note_unknown, read_texts, reading_options
 from rhapsode.cli.options import CommandOptions, argument, precision_option
-from rhapsode.cli.output import print_json
+from rhapsode.cli.output import note, print_json
 from rhapsode.config import option
 from rhapsode.errors import CorpusError
 
 if TYPE_CHECKING:
+    from rhapsode.analysis.comparison import Compared
     from rhapsode.analysis.surprisal import Unit
     from rhapsode.evaluate import Score
+    from rhapsode.modelfile import ModelFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,42 +24,86 @@ class Options(CommandOptions):
     """Show how surprising each line of a text is to a model, in bits a character and in nats. Every file begins with
     the model's initial state, and every document for a model trained on documents.
 
+    With --against: whose style is it? What each line costs both models, and the log-likelihood ratio: above 0 MODEL
+    finds it likelier, below 0 the other. Lines with text that one of them has no symbol for are not compared.
+
     Text is read as the model's training text was, but for the reading options that are named.
     """
 
     model: str = argument("a run folder or a model file", metavar="MODEL")
     file: tuple[str, ...] = argument("files, folders, globs, or - for stdin", metavar="[FILE...]", default=("-",))
     by: Literal["line", "char", "file"] = option("line", "what is scored")
-    rank: bool = option(False, "from the least to the most surprising, instead of in order")
+    rank: bool = option(
+        False, "from the least to the most surprising, or from MODEL's style to the other's, instead of in order"
+    )
+    against: str | None = option(None, "another model: which of both finds each line likelier?", metavar="MODEL")
     precision: Literal["auto", "fp32", "bf16", "int8"] = precision_option()
     reading: dict[str, Any] = reading_options()
 
 
 def run(options: Options) -> int:
     """Score and report."""
-    from rhapsode.analysis.surprisal import units as cut
-    from rhapsode.engine import open_engine
-    from rhapsode.evaluate import score_all
     from rhapsode.modelfile import ModelFile
 
     model = ModelFile.load(options.model)
+    other = None if options.against is None else ModelFile.load(options.against)
     texts, _ = read_texts(model, options.file, options.reading)
-    documents = [document for text in texts for document in text.documents]
-    if not documents:
+    if not any(text.documents for text in texts):
         raise CorpusError(f"{', '.join(options.file)}: no text in it")
-    scores = score_all(open_engine(model, options.precision), documents, progress=Meter("score"))
-    names = [text.name for text in texts for _ in text.documents]
-    units = list(cut(zip(names, scores, strict=True), options.by))
+    if other is None:
+        _score(options, model, texts)
+    else:
+        _compare(options, model, other, texts)
+    return 0
+
+
+def _score(options: Options, model: ModelFile, texts: list[Text]) -> None:
+    """What the text costs one model."""
+    units, total = _scored(model, texts, options)
     if options.rank:
         units.sort(key=lambda unit: unit.bits_per_char)
-    total = _total(scores)
     note_unknown(total["unknown"])
     if options.json:
         head = {"model": options.model, "files": options.file, "by": options.by}
         print_json(head | total | {"scores": [vars(unit) for unit in units]})
     else:
         _show(units, total, options.by, len(texts))
-    return 0
+
+
+def _compare(options: Options, model: ModelFile, other: ModelFile, texts: list[Text]) -> None:
+    """What the text costs two models. Ends of documents are predicted if both know them."""
+    from rhapsode.analysis.comparison import compare, verdict
+    from rhapsode.evaluate import reads_documents
+
+    documents = reads_documents(model) and reads_documents(other)
+    mine, total = _scored(model, texts, options, documents)
+    theirs, _ = _scored(other, texts, options, documents)
+    whole = ["".join(text.documents) for text in texts if text.documents]
+    shown = whole if options.by == "file" else [unit.text for unit in mine]
+    units = compare(mine, theirs, shown, (model.tokenizer, other.tokenizer))
+    if options.rank:
+        units.sort(key=lambda unit: (not unit.comparable, -unit.log_ratio / max(1, unit.chars)))
+    found = verdict(units)
+    if options.json:
+        head = {"model": options.model, "against": options.against, "files": options.file, "by": options.by}
+        print_json(head | total | found | {"scores": [unit.to_json() for unit in units]})
+    else:
+        _show_compared(units, found, options, len(texts))
+
+
+def _scored(
+    model: ModelFile, texts: list[Text], options: Options, documents: bool | None = None
+) -> tuple[list[Unit], dict[str, Any]]:
+    """The units of the text, and the figures of all together."""
+    from rhapsode.analysis.surprisal import units
+    from rhapsode.engine import open_engine
+    from rhapsode.evaluate import score_all
+
+    pieces = [document for text in texts for document in text.documents]
+    names = [text.name for text in texts for _ in text.documents]
+    engine = open_engine(model, options.precision)
+    scores = score_all(engine, pieces, documents=documents, progress=Meter("score"))
+    return list(units(zip(names, scores, strict=True), options.by)), _total(scores)
 
 
 def _total(scores: list[Score]) -> dict[str, Any]:
@@ -79,11 +125,35 @@ def _total(scores: list[Score]) -> dict[str, Any]:
 
 def _show(units: list[Unit], total: dict[str, Any], by: str, files: int) -> None:
     """A line for each unit, and one for the total."""
-    from rhapsode.text.tokenizers.base import shown
-
     print(f"{'bits/char':>9} {'nats':>10}  {by}")
     for unit in units:
-        place = f"{shown(unit.file)}: " if files > 1 and by != "file" else ""
-        text = {"file": unit.file, "char": unit.text or "<end>"}.get(by, unit.text)
-        print(f"{unit.bits_per_char:9.3f} {unit.nats:10.2f}  {place}{shown(text)}")
+        print(f"{unit.bits_per_char:9.3f} {unit.nats:10.2f}  {_named(unit, by, files)}")
     print(f"{total['bits_per_char']:9.3f} {total['nats_total']:10.2f}  total of {total['chars']:,} characters")
+
+
+def _show_compared(units: list[Compared], found: dict[str, Any], options: Options, files: int) -> None:
+    """The same for two models, and who finds the text likelier."""
+    print(f"{'bits/char':>9} {'against':>9} {'log ratio':>10}  {options.by}")
+    for unit in units:
+        ratio = f"{unit.log_ratio:+10.2f}" if unit.comparable else f"{'unknown':>10}"
+        costs = f"{unit.bits_per_char:9.3f} {unit.against_bits_per_char:9.3f}"
+        print(f"{costs} {ratio}  {_named(unit, options.by, files)}")
+    costs = f"{found['compared_bits_per_char']:9.3f} {found['against_bits_per_char']:9.3f}"
+    print(f"{costs} {found['log_ratio']:+10.2f}  total of {found['compared_chars']:,} characters")
+    if len(units) > found["compared"]:
+        note(f"not compared, for text that one of the models has no symbol for: {len(units) - found['compared']:,}")
+    if not found["compared"] or found["log_ratio"] == 0:
+        print("neither model finds the text likelier")
+        return
+    first = found["log_ratio"] > 0
+    wins = found["likelier" if first else "against_likelier"]
+    print(f"likelier: {options.model if first else options.against}, in {wins:,} of {found['compared']:,}")
+
+
+def _named(unit: Unit, by: str, files: int) -> str:
+    """Which unit it is, for people."""
+    from rhapsode.text.tokenizers.base import shown
+
+    place = f"{shown(unit.file)}: " if files > 1 and by != "file" else ""
+    text = {"file": unit.file, "char": unit.text or "<end>"}.get(by, unit.text)
+    return f"{place}{shown(text)}"
