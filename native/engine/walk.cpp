@@ -27,6 +27,7 @@ void copy(const float* from, float* to, int64_t n) { std::memcpy(to, from, stati
 Walk::Walk(const Model& model, int64_t rows, int64_t most_steps, int threads)
     : m_(model), rows_(rows), states_(model.layers.size()), own_(static_cast<size_t>(threads)) {
   const int64_t n = rows * most_steps, padded = round_up(n, LINE);
+  const int64_t few = std::min(rows, FEW_ROWS);  // rows may be dropped
   for (LayerState& s : states_) {
     for (Buffer<float>& h : s.h) h.reserve(n * m_.width);
     if (has_memory(m_.config.cell)) s.c.reserve(rows * m_.width);
@@ -40,7 +41,7 @@ Walk::Walk(const Model& model, int64_t rows, int64_t most_steps, int threads)
     own.past.resize(m_.layers.size());
     for (size_t l = 0; l < m_.layers.size(); l++) own.past[l].reserve(rows * past_size(l));
     own.inner_gates.reserve(n * m_.inner_lines * 2 * LINE);
-    own.gates.reserve(rows * lines_at_once(m_, rows) * m_.gates * LINE);
+    own.gates.reserve(std::max(rows * lines_at_once(m_, rows), few * m_.unit_lines) * m_.gates * LINE);
     // The largest of all types: fp32.
     own.operand.reserve(padded * round_up(std::max(m_.vector_width, m_.inner_lines * LINE), 64) * 4);
     own.operand_scale.reserve(padded);
