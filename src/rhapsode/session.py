@@ -106,7 +106,7 @@ class Session:
         return Session(self.engine, self.position)
 
     def mark(self) -> Mark:
-        """This place in the text, to `rewind` to. Nothing is copied; each mark keeps a few kilobytes alive."""
+        """This place in the text, to `rewind` to. Nothing is copied; a mark keeps its state alive, some kilobytes."""
         return Mark(self.engine, self.position)
 
     def rewind(self, mark: Mark) -> None:
