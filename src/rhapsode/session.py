@@ -76,14 +76,19 @@ class Session:
         return Written.of(steps, seed if rules.settings.beams == 1 else None, self.ended_by)
 
     def _steps(self, rules: Rules, top: int | None = None) -> Iterator[Step]:
-        """Write on; the session moves along."""
+        """Write on; the session moves along. What cannot be written is told at once."""
         settings = rules.settings
         if settings.beams > 1:
-            written, writer = beam_search(self.engine, rules, self.position, top or 0)[0]
-            self.position, self.ended_by = writer.position, written.ended_by
-            yield Step(0, written.text, written.tokens)
-            return
+            return self._best(rules, top or 0)
         writer = Writer(rules, fresh_seed() if settings.seed is None else settings.seed, self.position)
+        return self._follow(writer, top)
+
+    def _best(self, rules: Rules, top: int) -> Iterator[Step]:
+        written, writer = beam_search(self.engine, rules, self.position, top)[0]
+        self.position, self.ended_by = writer.position, written.ended_by
+        yield Step(0, written.text, written.tokens)
+
+    def _follow(self, writer: Writer, top: int | None) -> Iterator[Step]:
         self.ended_by = writer.ended
         for step in write(self.engine, [writer], top):
             self.position, self.ended_by = writer.position, writer.ended

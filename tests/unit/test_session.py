@@ -175,6 +175,8 @@ def test_a_fresh_seed_is_told_and_gives_the_text_again(model):
         {"require": ["bad"], "only": "ba"},
         {"require": ["bad"], "length": 2},
         {"require": ["bad"], "beams": 2},
+        {"regex": "[A-Z]"},
+        {"regex": "a{9}", "length": 8},
     ],
 )
 def test_wrong_options_are_named_before_anything_is_written(model, fields):
