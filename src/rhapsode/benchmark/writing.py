@@ -34,7 +34,8 @@ class Writer:
         V, B = task.model.vocab_size, task.batch_size
         allowed, none = np.arange(V) < len(CHARACTERS), np.empty(0, np.int32)
         end = self._engine.tokenizer.boundary
-        self._asks = [Ask(SamplingConfig(), b, 0, symbols_a_run(B), end, allowed, none) for b in range(B)]
+        most = symbols_a_run(B)
+        self._asks = [Ask(SamplingConfig(), b, 0, most, most, end, allowed, none) for b in range(B)]
         self._logits, state = self._engine.step(np.full(B, end), self._engine.initial_state(B))
         self._state = rows(state, range(B))
 
@@ -44,8 +45,8 @@ class Writer:
         return logits.ravel().tolist()
 
     def work(self) -> int:
-        answers, _, _ = self._engine.write(self._asks, self._state, self._logits, False)
-        return sum(len(answer[0]) for answer in answers if answer)
+        answers, _, _ = self._engine.write(self._asks, self._state, self._logits)
+        return sum(len(answer.ids) for answer in answers if answer)
 
 
 def random_file(model: ModelConfig) -> ModelFile:
