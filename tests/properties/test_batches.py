@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rhapsode.config import TrainConfig
-from rhapsode.errors import CorpusError
-from rhapsode.text.batches import make_batches
+from rhapsode.errors import ConfigError, CorpusError
+from rhapsode.text.batches import loss_weights, make_batches
 from rhapsode.text.shuffle import permute
 
 BOUNDARY = 9
@@ -138,3 +138,25 @@ def test_every_prediction_of_an_epoch_counts_alike(text, B, T, kind):
     epoch = [batches.at(step) for step in range(batches.steps_per_epoch)]
     assert len({batch.divisor for batch in epoch}) == 1
     assert sum(batch.weights.sum() / batch.divisor for batch in epoch) == pytest.approx(len(epoch))
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)).map(sorted), min_size=1, max_size=8))
+def test_the_loss_counts_from_a_start_to_an_end(rows):
+    starts, ends = np.array(rows).T
+    weights = loss_weights(starts, ends, 9)
+    assert weights.dtype == np.float32
+    assert weights.T.tolist() == [[float(a <= t < b) for t in range(9)] for a, b in rows]
+
+
+@pytest.mark.parametrize(
+    ("starts", "ends", "message"),
+    [
+        ([0, 3], [1, 2], r"3 to 2 \(row 1\)"),
+        ([0, -1], [1, 2], r"-1 to 2 \(row 1\)"),
+        ([0, 1], [1, 6], r"1 to 6 \(row 1\).*end <= 5"),
+        ([0, 1], [1, 2, 3], "found '3 positions', allowed: as many as starts"),
+    ],
+)
+def test_positions_that_are_no_part_of_a_row(starts, ends, message):
+    with pytest.raises(ConfigError, match=message):
+        loss_weights(np.array(starts), np.array(ends), 5)

@@ -86,11 +86,5 @@ def test_killed_and_resumed_equals_never_stopped(name, kills, seconds, source, t
     assert found.keys() == expected.keys()
     for key in expected:
         assert np.array_equal(found[key], expected[key]), key
-    assert (resumed.step, resumed.tokens, resumed.val_loss, resumed.best_loss, resumed.train_loss) == (
-        progress.step,
-        progress.tokens,
-        progress.val_loss,
-        progress.best_loss,
-        progress.train_loss,
-    )
+    assert resumed.to_json() | {"seconds": 0} == progress.to_json() | {"seconds": 0}
     assert (folder / "whole" / "best.safetensors").exists()

@@ -1,5 +1,6 @@
 """The training loop: budgets, validation, early stopping, a loss that is not a number, the run folder."""
 
+import dataclasses
 import json
 import math
 import threading
@@ -13,6 +14,7 @@ from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.errors import ConfigError, CorpusError, RunError, TrainingError
 from rhapsode.modelfile import ModelFile
 from rhapsode.nn.spec import initial_parameters
+from rhapsode.text.batches import make_batches
 from rhapsode.training.folder import default_folder
 from rhapsode.training.loop import Loop
 from rhapsode.training.progress import Budget
@@ -67,6 +69,33 @@ def test_epochs_are_passes_over_the_text(tmp_path):
     config = TrainConfig(epochs=2, batch_size=4, length=8)
     batches = Loop(learner_for(corpus, config), corpus, config, tmp_path, {}).batches
     assert Budget.of(config, batches.steps_per_epoch).steps == 2 * batches.steps_per_epoch
+
+
+class Steps:
+    """A learner that keeps what each step told."""
+
+    def __init__(self, learner):
+        self.learner, self.losses = learner, []
+
+    def __getattr__(self, name):
+        return getattr(self.learner, name)
+
+    def step(self, batch, state, update):
+        result, state = self.learner.step(batch, state, update)
+        self.losses.append(result.loss)
+        return result, state
+
+
+@pytest.mark.parametrize("more", [0, 3])
+def test_the_loss_of_an_epoch_is_the_mean_over_its_steps(tmp_path, more):
+    corpus = small_corpus(tmp_path)
+    config = TrainConfig(batches="windows", targets="last", stride=7, batch_size=16, length=8, steps=1)
+    epoch = make_batches(corpus.train, config).steps_per_epoch
+    config = dataclasses.replace(config, steps=2 * epoch + more)
+    steps = Steps(learner_for(corpus, config))
+    progress = Loop(steps, corpus, config, tmp_path, {}).run().progress
+    assert progress.epoch_loss == pytest.approx(np.mean(steps.losses[epoch : 2 * epoch]))
+    assert progress.epoch_sum == pytest.approx(sum(steps.losses[2 * epoch :]))
 
 
 def learner_for(corpus, config, **fields):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from rhapsode.config import TrainConfig
-from rhapsode.errors import CorpusError
+from rhapsode.errors import ConfigError, CorpusError
 from rhapsode.text.shuffle import permute
 
 if TYPE_CHECKING:
@@ -50,6 +50,28 @@ class Batch(NamedTuple):
         total = self.inputs.size if self.weights is None else float(self.weights.sum(dtype=np.float64))
         assert total > 0, "a batch without a prediction that counts"
         return total
+
+
+def loss_weights(starts: np.ndarray | int, ends: np.ndarray | int, length: int) -> np.ndarray:
+    """`Batch.weights` [T, B], float32, for rows whose loss counts from a start to an end: 1 where starts <= t < ends.
+
+    Args:
+        starts, ends: positions in time [B], one of them may be a number for all rows; 0 <= start <= end <= T.
+        length: T.
+
+    Raises:
+        ConfigError: a position is out of these bounds, or there is not one for each row.
+    """
+    try:
+        first, last = np.broadcast_arrays(np.atleast_1d(starts), np.atleast_1d(ends))
+    except ValueError:
+        raise ConfigError("ends", f"{np.size(ends)} positions", f"as many as starts ({np.size(starts)})") from None
+    wrong = (first < 0) | (first > last) | (last > length)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ConfigError("starts", f"{first[row]} to {last[row]} (row {row})", f"0 <= start <= end <= {length}")
+    time = np.arange(length)[:, None]
+    return ((time >= first) & (time < last)).astype(np.float32)
 
 
 class Batches(Protocol):
@@ -122,10 +144,8 @@ class Windows:
         index = position * self.batch_size + np.arange(self.batch_size)
         starts = permute(index % self.count, self.count, self.config.seed, epoch) * self.config.stride
         ids = self.tokens[starts + np.arange(self.length + 1)[:, None]].astype(np.int32)
-        weights = np.ones((self.length, self.batch_size), np.float32)
-        if self.config.targets == "last":
-            weights[:-1] = 0
-        weights[:, index >= self.count] = 0
+        first = self.length - 1 if self.config.targets == "last" else 0
+        weights = loss_weights(first, np.where(index < self.count, self.length, first), self.length)
         mean = self.predictions / self.steps_per_epoch
         return Batch(ids[:-1], ids[1:], weights, np.ones(self.batch_size, bool), mean)
 
@@ -160,7 +180,7 @@ class Documents:
         T = int(sizes.max())
         index = np.minimum(starts + np.arange(T + 1)[:, None], len(self.part.tokens) - 1)
         ids = self.part.tokens[index].astype(np.int32)
-        weights = (np.arange(T)[:, None] < sizes).astype(np.float32)
+        weights = loss_weights(0, sizes, T)
         mean = self.predictions / self.steps_per_epoch
         return Batch(ids[:-1], ids[1:], weights, np.ones(self.batch_size, bool), mean)
 

@@ -109,7 +109,7 @@ class Loop:
             if not result.is_finite:
                 self._fail(result, lr)
             self.state = state
-            progress.seen(result.loss, predictions(batch))
+            progress.seen(result.loss, predictions(batch), self.batches.steps_per_epoch)
             progress.seconds = time.perf_counter() - begun
             now = time.perf_counter()
             if now - reported >= REPORT_SECONDS or progress.step == 1:

@@ -22,6 +22,10 @@ class Progress:
     """time in the loop, validation included, over all sessions of the run"""
     train_loss: float = math.nan
     """running mean of the training loss over about 100 steps"""
+    epoch_loss: float = math.nan
+    """mean of the training loss over the latest whole epoch, as the steps found it (with dropout)"""
+    epoch_sum: float = 0.0
+    """of the losses of the steps since then"""
     val_loss: float = math.inf
     """at the latest validation"""
     best_loss: float = math.inf
@@ -37,12 +41,15 @@ class Progress:
         known = {f.name for f in dataclasses.fields(cls)}
         return cls(**{k: v for k, v in values.items() if k in known and v is not None})
 
-    def seen(self, loss: float, tokens: int) -> None:
+    def seen(self, loss: float, tokens: int, steps_per_epoch: int) -> None:
         """Count a step with this mean training loss over this many predictions."""
         self.step += 1
         self.tokens += tokens
         share = max(0.01, 1 / self.step)
         self.train_loss = loss if self.step == 1 else (1 - share) * self.train_loss + share * loss
+        self.epoch_sum += loss
+        if self.step % steps_per_epoch == 0:
+            self.epoch_loss, self.epoch_sum = self.epoch_sum / steps_per_epoch, 0.0
 
     def validated(self, loss: float) -> bool:
         """Note a validation; whether it is the best so far."""
