@@ -22,6 +22,7 @@
 // - Sizes are checked by the caller (bindings.cpp). Layers throw only std::bad_alloc.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -138,7 +139,8 @@ class OutputLayer {
   virtual std::vector<Parameter*> parameters() = 0;
 
   // Forward and backward at once. x [rows, H] with dropout `mask`; targets [rows]; weights [rows] or null (all 1).
-  // The gradients are of scale * sum(weight * nats). Keeps d_input().
+  // The gradients are of scale * sum(weight * nats). Keeps d_input(). The first rows, as far as they weigh nothing, cost
+  // nothing: windows that predict only what follows their end.
   virtual Loss train(const Activations& x, const Mask& mask, const int32_t* targets, const float* weights, float scale,
                      bool accumulate) = 0;
   // Gradient of x, [rows, H], of the last train().
@@ -148,6 +150,11 @@ class OutputLayer {
   virtual void losses(const Activations& x, const int32_t* targets, float* nats) = 0;
   virtual void logits(const Activations& x, float* plain) = 0;
 };
+
+// How many of the first rows weigh nothing; at most all but one.
+inline int64_t weightless(const float* weights, int64_t rows) {
+  return weights ? std::find_if(weights, weights + rows - 1, [](float w) { return w != 0; }) - weights : 0;
+}
 
 // W_out (gelu(W_gate z) * (W_up z)) of rhapsode.nn.blocks, without norm and residual.
 class GatedMlp {

@@ -39,14 +39,16 @@ class FloatOutput : public OutputLayer {
     if (mask.on()) dropped_.reserve(piece_ * round_up(H_, width_));
     factors_.reserve(x.rows);
     for (int64_t r = 0; r < x.rows; r++) factors_[r] = weights ? scale * weights[r] : scale;
+    const int64_t begin = weightless(weights, x.rows);
+    for (int64_t p = 0; p < d_input_.view.count(); p++) std::fill_n(d_input_.view.panel(p), begin * width_, 0.0f);
     parallel([&](const Team& team) {
-      for (int64_t first = 0; first < x.rows; first += piece_) {
+      for (int64_t first = begin; first < x.rows; first += piece_) {
         int64_t rows = std::min(piece_, x.rows - first);
-        train_piece(x.part(first, rows), mask, first, targets + first, accumulate || first > 0, team);
+        train_piece(x.part(first, rows), mask, first, targets + first, accumulate || first > begin, team);
       }
     });
     Loss loss;
-    for (int64_t r = 0; r < x.rows; r++) loss.sum += (weights ? double(weights[r]) : 1.0) * nats_[r];
+    for (int64_t r = begin; r < x.rows; r++) loss.sum += (weights ? double(weights[r]) : 1.0) * nats_[r];
     return loss;
   }
 

@@ -4,12 +4,12 @@
     python recipes/keras_characters.py --quick           # less of it, under a minute
     python recipes/keras_characters.py my.txt --inputs scalar --layers 2 --target 0 --out runs/scalar
 
-The text in lower case is read through overlapping windows of 100 characters, one at each place; a stack of LSTMs of 256
-with dropout reads a window from nothing and predicts the one character after it. Whenever an epoch's training loss is
-the best so far, a checkpoint named by epoch and loss is saved. The ancestor fed each character as one number, its index
-divided by the vocabulary's size; one-hot and embedded characters stand beside it here. Then the best checkpoint goes on
-from a random window of the text: always with the likeliest character, as the ancestor did, and by sampling. The same with
-words, as its author suggests; and rhapsode's own way.
+The text in lower case is read through overlapping windows of 100 characters, one at each place; a stack of LSTMs of
+256 with dropout reads a window from nothing and predicts the one character after it. Whenever an epoch's training loss
+is the best so far, a checkpoint named by epoch and loss is saved. The ancestor fed each character as one number, its
+index divided by the vocabulary's size; one-hot and embedded characters stand beside it here. Then the best checkpoint
+goes on from a random window of the text: always with the likeliest character, as the ancestor did, and by sampling. The
+same with words, as its author suggests; and rhapsode's own way.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def recipe(options: argparse.Namespace, folder: Path) -> None:
         run = folder / kind
         fields = {"input": kind, "layers": options.layers, "hidden": size.hidden, "batch_size": size.batch_size}
         done = ancestor(corpus, run, count, options.target, length=CHARACTERS, **fields)
-        best, count = best or newest(run), done
+        best, count = best or checkpoints(run)[-1], done
     model = rhapsode.load(best)
     print(f"\n{best.name} goes on from a random window")
     show_writing(model, corpus, CHARACTERS, 250)
@@ -75,10 +75,11 @@ def recipe(options: argparse.Namespace, folder: Path) -> None:
 
 def ancestor(corpus: rhapsode.Corpus, folder: Path, count: int, target: float, **fields) -> int:
     """Train until the loss is at `target`, at most `count` epochs, and say how Keras would; the epochs made."""
-    best, windows = float("inf"), len(corpus.train.tokens) - fields["length"]
+    best = min((float(path.stem.split("-")[-1]) for path in checkpoints(folder)), default=float("inf"))
+    windows = len(corpus.train.tokens) - fields["length"]
     for epoch in ancestors.epochs(corpus, folder, count, **ANCESTOR | fields):
         print(f"Epoch {epoch.number}/{count} - {epoch.seconds:.0f} s - loss: {epoch.loss:.4f}", end="")
-        if epoch.loss < best:
+        if round(epoch.loss, 4) < best:
             name = f"weights-improvement-{epoch.number:02}-{epoch.loss:.4f}"
             epoch.model.save(folder / f"{name}.safetensors")
             print(f" - improved from {best:.4f}, saved {name}", end="")
@@ -90,43 +91,32 @@ def ancestor(corpus: rhapsode.Corpus, folder: Path, count: int, target: float, *
     return epoch.number
 
 
-def newest(folder: Path) -> Path:
-    """The latest checkpoint, which is the best."""
-    return max(folder.glob("weights-improvement-*"))
+def checkpoints(folder: Path) -> list[Path]:
+    """What was saved, the best last."""
+    return sorted(folder.glob("weights-improvement-*"))
 
 
 def show_writing(model: rhapsode.Model, corpus: rhapsode.Corpus, window: int, length: int) -> None:
     """The greedy text and why it goes in circles, and what sampling writes instead."""
-    start = random.Random(1).randrange(len(corpus.train.tokens) - window)
-    seed = model.tokenizer.decode(corpus.train.tokens[start + 1 : start + 1 + window])
+    start, decode = random.Random(1).randrange(len(corpus.train.tokens) - window), model.tokenizer.decode
+    seed = decode(corpus.train.tokens[start + 1 : start + 1 + window])
     print(f"Seed: {seed!r}")
-    for name, settings in (("greedy", {"greedy": True}), ("sampled", {"temperature": 1})):
-        text, nats = continued(model, seed, length, window, **settings)
-        print(f"\n{name}, {nats:.2f} nats a symbol:\n{text}")
-    greedy = model.tokenizer.split(seed + continued(model, seed, 8 * length, window, greedy=True)[0])
-    if turn := circle(greedy, window):
-        print(f"\nThe likeliest symbol depends on the last {window} alone, so the first window that comes a second time")
-        print(f"closes a circle. Here it does after {turn[0]} symbols, and these come for ever: {''.join(turn[1])!r}")
+    for name, settings in (("greedy", {"greedy": True}), ("sampled", {"temperature": 1, "seed": 1})):
+        ids, nats = ancestors.continued(model, seed, length, window, **settings)
+        print(f"\n{name}, {nats:.2f} nats a symbol to the model itself:\n{decode(ids)}")
+    ids, _ = ancestors.continued(model, seed, 8 * length, window, greedy=True)
+    if turn := circle(model.tokenizer.encode(seed).tolist() + ids, window):
+        print(f"\nThe likeliest symbol depends on the last {window} alone: the first window that comes again closes a")
+        print(f"circle. Here one does after {turn[0]} symbols, and these come for ever: {decode(turn[1])!r}")
 
 
-def continued(model: rhapsode.Model, seed: str, length: int, window: int, **sampling) -> tuple[str, float]:
-    """The ancestor's way of writing: each symbol from the `window` before it alone, read from nothing. The text, and the
-    model's own surprise at a symbol of it."""
-    symbols, nats = model.tokenizer.split(seed), 0.0
-    for turn in range(length):
-        following = model.samples("".join(symbols[-window:]), length=1, seed=turn, **sampling)[0]
-        symbols.append(following.text)
-        nats -= following.log_probability
-    return "".join(symbols[-length:]), nats / length
-
-
-def circle(symbols: list[str], window: int) -> tuple[int, list[str]] | None:
-    """After how many symbols a window comes a second time, and what lies between it and the first."""
-    seen: dict[tuple[str, ...], int] = {}
-    for end in range(window, len(symbols) + 1):
-        begun = seen.setdefault(tuple(symbols[end - window : end]), end)
-        if begun < end:
-            return end - window, symbols[begun:end]
+def circle(ids: list[int], window: int) -> tuple[int, list[int]] | None:
+    """How many symbols after the first window one comes that was there before, and what came in between."""
+    seen: dict[tuple[int, ...], int] = {}
+    for end in range(window, len(ids) + 1):
+        before = seen.setdefault(tuple(ids[end - window : end]), end)
+        if before < end:
+            return end - window, ids[before:end]
     return None
 
 
@@ -136,7 +126,7 @@ def words(source: Path, folder: Path, size: Size) -> None:
     print(f"\nwords: {len(corpus.train.tokens):,} of them, {corpus.tokenizer.vocab_size:,} different ones")
     fields = {"input": "embedding", "hidden": size.hidden, "batch_size": size.batch_size}
     ancestor(corpus, folder / "word-run", size.word_epochs, 0, length=WORDS, **fields)
-    show_writing(rhapsode.load(newest(folder / "word-run")), corpus, WORDS, 50)
+    show_writing(rhapsode.load(checkpoints(folder / "word-run")[-1]), corpus, WORDS, 50)
 
 
 def better(source: Path, folder: Path, size: Size) -> None:
@@ -163,9 +153,11 @@ def window_loss(model: rhapsode.Model, part, every: int = 25) -> float:
 
 def main() -> None:
     parser = ancestors.arguments("One next character for every window of 100, as Keras's tutorials did it.")
-    parser.add_argument("--inputs", nargs="+", choices=INPUTS, default=INPUTS, help="how characters are fed, one or more")
-    parser.add_argument("--layers", type=int, default=1, help="LSTMs on top of each other (default 1)")
-    parser.add_argument("--epochs", type=int, help="at most so many (default 56)")
+    parser.add_argument(
+        "--inputs", nargs="+", choices=INPUTS, default=INPUTS, help="how characters are fed, one or more"
+    )
+    parser.add_argument("--layers", type=ancestors.count, default=1, help="LSTMs on top of each other (default 1)")
+    parser.add_argument("--epochs", type=ancestors.count, help="at most so many (default 56)")
     parser.add_argument("--target", type=float, default=1.7114, help="loss to stop at (default 1.7114, the tutorial's)")
     ancestors.run(recipe, parser.parse_args())
 

@@ -13,7 +13,6 @@ divergence of the model from the language.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+import ancestors
 import numpy as np
 
 import rhapsode
@@ -103,7 +103,7 @@ def prepared(lines: list[str], folder: Path, held_out: float | None = None) -> P
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Learn a made-up language whose entropy is known.")
+    parser = ancestors.Parser(description="Learn a made-up language whose entropy is known.")
     parser.add_argument("--quick", action="store_true", help="less of everything, under a minute")
     parser.add_argument("--grammar", help="a language of your own (default: the tutorial's)")
     options = parser.parse_args()

@@ -27,11 +27,13 @@ class TileOutput : public OutputLayer {
     d_input_.tiles = {nullptr, pass.x.T, pass.x.B, H_};
     d_input_data_.reserve(d_input_.tiles.size());
     pass.d_x = d_input_.tiles, pass.d_x.data = d_input_.tiles.data = d_input_data_.data();
-    const int64_t blocks = pass.x.blocks(), most = std::min(blocks, MOST_BLOCKS);
+    const int64_t begin = weightless(weights, x.rows()) / pass.x.B * pass.x.blocks_a_step();
+    std::fill_n(d_input_data_.data(), begin * d_input_.tiles.width() * 2 * TILE, bf16{});
+    const int64_t blocks = pass.x.blocks(), most = std::min(blocks - begin, MOST_BLOCKS);
     pass.tokens_pitch = most + 1;
     tokens_.reserve(pass.Q * pass.tokens_pitch * 2 * TILE);
     pass.tokens = tokens_.data();
-    for (int64_t first = 0; first < blocks; first += most, accumulate = true) {
+    for (int64_t first = begin; first < blocks; first += most, accumulate = true) {
       pass.first_block = first, pass.last_block = std::min(blocks, first + most);
       parallel([&](const Team& team) {
         output_pass(pass, team.thread, team.threads);
@@ -40,7 +42,8 @@ class TileOutput : public OutputLayer {
       });
     }
     Loss loss;
-    for (int64_t r = 0; r < x.rows(); r++) loss.sum += (weights ? double{weights[r]} : 1.0) * nats_[r];
+    for (int64_t r = begin / pass.x.blocks_a_step() * pass.x.B; r < x.rows(); r++)
+      loss.sum += (weights ? double{weights[r]} : 1.0) * nats_[r];
     return loss;
   }
 

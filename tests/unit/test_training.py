@@ -75,14 +75,14 @@ class Steps:
     """A learner that keeps what each step told."""
 
     def __init__(self, learner):
-        self.learner, self.losses = learner, []
+        self.learner, self.told = learner, []
 
     def __getattr__(self, name):
         return getattr(self.learner, name)
 
     def step(self, batch, state, update):
         result, state = self.learner.step(batch, state, update)
-        self.losses.append(result.loss)
+        self.told.append(result.loss)
         return result, state
 
 
@@ -94,8 +94,8 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_steps(tmp_path, more):
     config = dataclasses.replace(config, steps=2 * epoch + more)
     steps = Steps(learner_for(corpus, config))
     progress = Loop(steps, corpus, config, tmp_path, {}).run().progress
-    assert progress.epoch_loss == pytest.approx(np.mean(steps.losses[epoch : 2 * epoch]))
-    assert progress.epoch_sum == pytest.approx(sum(steps.losses[2 * epoch :]))
+    assert progress.epoch_loss == pytest.approx(np.mean(steps.told[epoch : 2 * epoch]))
+    assert progress.epoch_sum == pytest.approx(sum(steps.told[2 * epoch :]))
 
 
 def learner_for(corpus, config, **fields):

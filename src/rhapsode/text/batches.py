@@ -18,6 +18,7 @@ import numpy as np
 
 from rhapsode.config import TrainConfig
 from rhapsode.errors import ConfigError, CorpusError
+from rhapsode.text.pages import Pages
 from rhapsode.text.shuffle import permute
 
 if TYPE_CHECKING:
@@ -107,8 +108,8 @@ class Streams:
     """B contiguous streams. A text too short for B rows of T symbols gets fewer rows, then shorter ones."""
 
     def __init__(self, part: Part, config: TrainConfig):
-        self.tokens, self.seed = part.tokens, config.seed
-        N = len(part.tokens)
+        self.tokens, self.seed = Pages(part.tokens), config.seed
+        self.size = N = len(part.tokens)
         self.length = min(config.length, N - 1)
         self.batch_size = max(1, min(config.batch_size, N // self.length))
         self.span = N // self.batch_size
@@ -117,11 +118,11 @@ class Streams:
 
     def at(self, step: int) -> Batch:
         epoch, position = divmod(step, self.steps_per_epoch)
-        N = len(self.tokens)
+        N = self.size
         start = np.random.default_rng((self.seed, epoch)).integers(N) + position * self.length
         rows = start + np.arange(self.batch_size) * self.span
         # Past the end the text begins anew, with the boundary symbol that opens it.
-        ids = self.tokens[(rows + np.arange(self.length + 1)[:, None]) % N].astype(np.int32)
+        ids = self.tokens.take((rows + np.arange(self.length + 1)[:, None]) % N)
         return Batch(ids[:-1], ids[1:], None, np.full(self.batch_size, position == 0))
 
 
@@ -129,7 +130,7 @@ class Windows:
     """Single windows; none is ever stored. The rows that the last batch of an epoch has too many count nothing."""
 
     def __init__(self, part: Part, config: TrainConfig):
-        self.tokens, self.config = part.tokens, config
+        self.tokens, self.config = Pages(part.tokens), config
         self.batch_size, self.length = config.batch_size, config.length
         self.count = (len(part.tokens) - 1 - self.length) // config.stride + 1
         if self.count < 1:
@@ -143,7 +144,7 @@ class Windows:
         epoch, position = divmod(step, self.steps_per_epoch)
         index = position * self.batch_size + np.arange(self.batch_size)
         starts = permute(index % self.count, self.count, self.config.seed, epoch) * self.config.stride
-        ids = self.tokens[starts + np.arange(self.length + 1)[:, None]].astype(np.int32)
+        ids = self.tokens.take(starts + np.arange(self.length + 1)[:, None])
         first = self.length - 1 if self.config.targets == "last" else 0
         weights = loss_weights(first, np.where(index < self.count, self.length, first), self.length)
         mean = self.predictions / self.steps_per_epoch
@@ -159,7 +160,7 @@ class Documents:
     every epoch; which documents share a pool does not, so that the number of batches in a pool is known."""
 
     def __init__(self, part: Part, config: TrainConfig):
-        self.part, self.seed = part, config.seed
+        self.part, self.tokens, self.seed = part, Pages(part.tokens), config.seed
         self.batch_size, self.length = config.batch_size, config.length
         self.count = len(part.starts)
         self.pool = POOL * self.batch_size
@@ -179,7 +180,7 @@ class Documents:
         starts, sizes = self._batches(epoch, int(order[turn]))[within]
         T = int(sizes.max())
         index = np.minimum(starts + np.arange(T + 1)[:, None], len(self.part.tokens) - 1)
-        ids = self.part.tokens[index].astype(np.int32)
+        ids = self.tokens.take(index)
         weights = loss_weights(0, sizes, T)
         mean = self.predictions / self.steps_per_epoch
         return Batch(ids[:-1], ids[1:], weights, np.ones(self.batch_size, bool), mean)

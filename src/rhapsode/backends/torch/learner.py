@@ -56,11 +56,11 @@ class TorchLearner:
         """
         inputs, targets = self._tensor(batch.inputs), self._tensor(batch.targets).long()
         shares, reset = self._shares(batch), self._tensor(batch.reset)
-        total, finals = torch.zeros((), device=self.device), []
+        total, finals, begin = torch.zeros((), device=self.device), [], _weightless(batch.weights)
         for rows in _cuts(len(reset), self.train.accumulate):
             start, dropout = self._start(_rows(state, rows), reset[rows]), self._dropout(update, len(reset), rows)
             hidden, final = model.hidden(self.config, self._weights, inputs[:, rows], start, self.dtype, dropout)
-            value = self._loss(hidden, targets[:, rows], shares[:, rows])
+            value = self._loss(hidden[begin:], targets[begin:, rows], shares[begin:, rows])
             total += value.detach()
             if d_state is not None:
                 value = value + _inner(final, _rows(d_state, rows))
@@ -174,6 +174,11 @@ def _inner(one: State, other: State) -> Tensor:
     """The sum of the products of their elements."""
     products = _map(lambda a, b: (a * b).sum(), one, other)
     return torch.stack([value for layer in products.layers for value in layer]).sum()
+
+
+def _weightless(weights: np.ndarray | None) -> int:
+    """How many of the first steps make no prediction that counts: windows that predict only what follows their end."""
+    return 0 if weights is None else int(np.argmax(weights.any(1)))
 
 
 def _cuts(rows: int, pieces: int) -> Iterator[slice]:
