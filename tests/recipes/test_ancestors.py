@@ -39,7 +39,6 @@ def test_keras_characters(recipe, tmp_path):
     assert re.search(r"^Total patterns:   11,901$", done.stdout, re.MULTILINE)
     losses = figures(r"^Epoch \d+/2 - \d+ s - loss: ([\d.]+) - improved", done.stdout)
     assert len(losses) == 8, "two epochs of three inputs and of words, each better than the one before"
-    assert losses[4] > losses[0], "one number says less of a character than one of many does"
     for loss in figures(r"saved weights-improvement-\d\d-([\d.]+)$", done.stdout):
         (path,) = (tmp_path / "kept").rglob(f"weights-improvement-*-{loss:.4f}.safetensors")
         assert rhapsode.load(path).training["progress"]["epoch_loss"] == pytest.approx(loss, abs=5e-5)
