@@ -44,9 +44,12 @@ def test_the_readmes_commands(place):
         assert done.stdout.strip(), line
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
-def test_the_python_examples(place, page):
-    (example,) = blocks(page, "python")
+EXAMPLES = [("README.md", 0), ("docs/guide.md", 0), ("docs/languages.md", 0), ("docs/languages.md", 1)]
+
+
+@pytest.mark.parametrize(("page", "number"), EXAMPLES)
+def test_the_python_examples(place, page, number):
+    example = blocks(page, "python")[number]
     done = subprocess.run(
         [sys.executable, "-c", quick(example)], capture_output=True, text=True, timeout=120, cwd=place
     )
