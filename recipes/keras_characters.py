@@ -29,9 +29,9 @@ INPUTS = ("one-hot", "embedding", "scalar")
 ANCESTOR = {
     **{"cell": "lstm", "batches": "windows", "stride": 1, "targets": "last", "dropout": 0.2, "dropout_output": 0.2},
     **{"optimizer": "adam", "lr": 1e-3, "beta2": 0.999, "eps": 1e-7, "clip_norm": 0, "weight_decay": 0},
-    **{"schedule": "constant", "warmup": 0, "table_lr": 1, "dropconnect": 0},
+    **{"schedule": "constant", "warmup": 0, "table_lr": 1, "dropconnect": 0, "accumulate": 4},
 }
-"""Keras's Adam, and nothing that Keras does not do by itself."""
+"""Keras's Adam, and nothing that Keras does not do by itself. A batch is computed in four parts, to save memory."""
 
 
 class Size(NamedTuple):
