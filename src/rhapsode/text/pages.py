@@ -10,8 +10,8 @@ import mmap
 
 import numpy as np
 
-PLACES = 1024
-"""Places that are read between two times of letting go; each may bring in 64 KB of the file around it."""
+PLACES = 256
+"""Places that are read between two times of letting go; each may bring in some 100 KB of the file around it."""
 
 
 class Pages:
