@@ -10,23 +10,27 @@ import mmap
 
 import numpy as np
 
-PLACES = 256
-"""Places that are read between two times of letting go; each may bring in some 100 KB of the file around it."""
+SMALL = 64 << 20
+"""Bytes of a file that may be in memory whole."""
+PLACES = 64
+"""Places in a larger one that are read between two times of letting go; each may bring in two megabytes around it."""
 
 
 class Pages:
     """Tokens [N], of which some are read at a time."""
 
     def __init__(self, tokens: np.ndarray):
-        self.tokens, self._read = tokens, 0
+        self.tokens = tokens
         mapping = getattr(tokens, "_mmap", None)
-        self._mapping = mapping if hasattr(mmap, "MADV_DONTNEED") else None
+        self._mapping = mapping if tokens.nbytes > SMALL and hasattr(mmap, "MADV_DONTNEED") else None
 
     def take(self, index: np.ndarray) -> np.ndarray:
         """The ids at `index` [T, B], int32: B places, T symbols from each."""
-        ids = self.tokens[index].astype(np.int32)
-        self._read += index.shape[1]
-        if self._mapping is not None and self._read >= PLACES:
+        if self._mapping is None:
+            return self.tokens[index].astype(np.int32)
+        ids = np.empty(index.shape, np.int32)
+        for first in range(0, index.shape[1], PLACES):
+            rows = slice(first, first + PLACES)
+            ids[:, rows] = self.tokens[index[:, rows]]
             self._mapping.madvise(mmap.MADV_DONTNEED)
-            self._read = 0
         return ids
