@@ -137,7 +137,7 @@ def test_every_prediction_of_an_epoch_counts_alike(text, B, T, kind):
     batches = make_batches(part, TrainConfig(batches=kind, batch_size=B, length=T))
     epoch = [batches.at(step) for step in range(batches.steps_per_epoch)]
     assert len({batch.divisor for batch in epoch}) == 1
-    assert sum(batch.weights.sum() / batch.divisor for batch in epoch) == pytest.approx(len(epoch))
+    assert sum(float(batch.weights.sum()) / batch.divisor for batch in epoch) == pytest.approx(len(epoch))
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)).map(sorted), min_size=1, max_size=8))
