@@ -162,13 +162,12 @@ def test_help_lists_every_command_and_each_has_a_module(capsys):
     folder = Path(frame.__file__).parent
     for name in frame.COMMANDS:
         assert f"\n  {name} " in shown
-        assert (folder / f"{name.replace('-', '_')}.py").is_file()
+        assert Path(frame.module_of(name).__file__).parent == folder
     assert max(map(len, shown.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("name", sorted(frame.COMMANDS))
 def test_each_command_shows_its_help(name, capsys):
-    pytest.importorskip(f"rhapsode.cli.{name.replace('-', '_')}")
     assert frame.main([name, "--help"]) == 0
     shown = capsys.readouterr()
     assert shown.out.startswith(f"usage: rhapsode {name}")

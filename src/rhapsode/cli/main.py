@@ -11,6 +11,7 @@ import contextlib
 import difflib
 import importlib
 import io
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -28,12 +29,13 @@ COMMANDS = {
     "info": "everything a model file tells about itself",
     "prepare": "turn text into a corpus of tokens on disk",
     "export": "a model in another form, such as int8: a quarter of the size",
+    "import": "a network of Keras or PyTorch as a model file",
     "plan": "what train would do in a given time, and why",
     "bench": "how fast this machine trains and writes, beside torch",
     "demo": "train on text of this computer, and write with the model",
     "completion": "completion of commands and options for a shell",
 }
-"""Each command, whose module has the same name (with _ for -), and its help."""
+"""Each command, whose module has the same name (with _ for -, and after a word of Python's), and its help."""
 
 EPILOG = """\
 MODEL is a run folder or a model file; SOURCE is a file, a folder, a glob, - or
@@ -85,7 +87,8 @@ def _dispatch(words: list[str]) -> int:
 
 def module_of(command: str) -> Any:
     """The module of a command, imported."""
-    return importlib.import_module(f"rhapsode.cli.{command.replace('-', '_')}")
+    name = command.replace("-", "_") + "_" * keyword.iskeyword(command)
+    return importlib.import_module(f"rhapsode.cli.{name}")
 
 
 def usage() -> str:
