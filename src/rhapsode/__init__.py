@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rhapsode.classify.classifier import SequenceClassifier
     from rhapsode.config import ClassifierConfig, CorpusConfig, ModelConfig, SamplingConfig, TrainConfig
+    from rhapsode.draft import Draft
     from rhapsode.engine import Engine
     from rhapsode.errors import RhapsodeError
     from rhapsode.model import Model, load
@@ -29,6 +30,7 @@ _HOME = {
     "ClassifierConfig": "config",
     "Corpus": "text.corpus",
     "CorpusConfig": "config",
+    "Draft": "draft",
     "Engine": "engine",
     "Model": "model",
     "ModelConfig": "config",
@@ -48,6 +50,7 @@ __all__ = [
     "ClassifierConfig",
     "Corpus",
     "CorpusConfig",
+    "Draft",
     "Engine",
     "Model",
     "ModelConfig",

@@ -22,6 +22,7 @@ from rhapsode.errors import ConfigError, RhapsodeError
 COMMANDS = {
     "train": "learn from text; leaves a run folder with a model file",
     "generate": "write text with a model",
+    "write": "write a text together with a model, choice by choice",
     "evaluate": "measure a model's loss on a text, exactly",
     "score": "how surprising a text is to a model, line by line",
     "train-classifier": "learn to tell the class of a text, such as its language",

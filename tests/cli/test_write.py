@@ -1,0 +1,116 @@
+"""``rhapsode write`` over a pipe, and under Ctrl-C."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from models import random_model
+from rhapsode import load
+from rhapsode.cli.main import main
+from rhapsode.draft import Draft
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "model.safetensors"
+    random_model(training={"start": "\n"}).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Types lines to the command; gives exit status, stdout, stderr."""
+
+    def run(typed: str, *words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        status = main(["write", *words])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_a_text_of_choices_own_words_and_the_models(run, file, tmp_path):
+    draft = Draft(load(file), "bad")
+    draft.take(draft.choices(3)[1])
+    draft.add(" rose and")
+    list(draft.write(length=12, seed=7 + 2, temperature=0.5))
+    out = tmp_path / "text.txt"
+    words = ("--prompt", "bad", "--choices", "3", "--seed", "7", "--temperature", "0.5", "--out", str(out))
+    status, told, err = run("2\n rose and\n/go 12\n", file, *words)
+    assert (status, told.rstrip("\n")) == (0, draft.text.rstrip("\n"))
+    assert out.read_text() == draft.text
+    assert err.count("\n   3  ") == 4
+    assert "\n   4  " not in err
+
+
+def test_commands(run, file, tmp_path):
+    saved = tmp_path / "draft.txt"
+    typed = f"1\n/undo\n or\n/line\n//a\n/=7\n/save {saved}\n/undo 2\n/text\n/help\n/quit\nnever\n"
+    status, told, err = run(typed, file, "--prompt", "bad")
+    assert (status, told) == (0, "bad or\n")
+    assert saved.read_text() == "bad or\n/a7"
+    assert "not trained on '7'" in err
+    assert "/undo [N]" in err
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("9\n", "9: no such choice; there are 1 to 5"),
+        ("0\n", "0: no such choice"),
+        ("/nonsense\n", "/nonsense: no such command"),
+        ("/go x\n", "/go: found 'x', allowed: a number from 1 on"),
+        ("/undo\n", "/undo: nothing"),
+        ("/save\n", "/save: which file?"),
+        ("/save /nowhere/at/all\n", "/nowhere/at/all: cannot be written"),
+    ],
+)
+def test_a_mistake_is_told_and_the_dialogue_goes_on(run, file, typed, said):
+    status, told, err = run(typed + " and\n", file, "--prompt", "bad")
+    assert (status, told) == (0, "bad and\n")
+    assert said in err
+
+
+def test_json_is_one_object(run, file):
+    status, told, _ = run(" or\n", file, "--prompt", "bad", "--json")
+    assert (status, json.loads(told)) == (0, {"model": file, "prompt": "bad", "text": "bad or", "changes": 1})
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--choices", "0"), "--choices: found 0"),
+        (("--temperature", "-1"), "--temperature: found -1.0"),
+        (("--only", "ZQ"), "--only: found 'ZQ'"),
+    ],
+)
+def test_wrong_options_are_one_line(run, file, words, said):
+    status, told, err = run("", file, *words)
+    assert (status, told, err.count("\n")) == (2, "", 1)
+    assert said in err
+
+
+def test_ctrl_c_keeps_the_text(file, tmp_path):
+    out = tmp_path / "text.txt"
+    words = [sys.executable, "-m", "rhapsode", "write", file, "--prompt", "bad", "--out", str(out)]
+    process = subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"COLUMNS": "80"}
+    )
+    assert process.stdin
+    assert process.stderr
+    process.stdin.write(b" or\n")
+    process.stdin.flush()
+    while b"bad or|" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    told, err = process.communicate(timeout=60)
+    assert (process.returncode, told) == (130, b"bad or\n")
+    assert out.read_text() == "bad or"
+    assert b"Traceback" not in err
