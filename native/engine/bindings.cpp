@@ -236,10 +236,11 @@ void make_text(BoundText* self, uint64_t seed, uint64_t written, int64_t most, i
   text.states = std::move(states), text.sampling = std::move(sampling);
 }
 
-void make_sampling(Sampling* self, double temperature, int64_t top_k, double top_p, double min_p, double typical_p,
+void make_sampling(Sampling* self, std::vector<double> temperatures, int64_t top_k, double top_p, double min_p, double typical_p,
                    double repetition, double frequency, double presence, int64_t window, bool greedy,
                    std::vector<std::pair<int32_t, double>> bias) {
-  new (self) Sampling{temperature, top_p, min_p, typical_p, repetition, frequency, presence, top_k, window, greedy,
+  require(!temperatures.empty(), "temperatures: none");
+  new (self) Sampling{std::move(temperatures), top_p, min_p, typical_p, repetition, frequency, presence, top_k, window, greedy,
                       std::move(bias)};
 }
 
@@ -247,7 +248,7 @@ void make_sampling(Sampling* self, double temperature, int64_t top_k, double top
 
 void bind_engine(nb::module_& m) {
   nb::class_<Sampling>(m, "EngineSampling", "how a symbol is chosen: rhapsode.config.SamplingConfig")
-      .def("__init__", &make_sampling, nb::kw_only(), "temperature"_a, "top_k"_a, "top_p"_a, "min_p"_a, "typical_p"_a,
+      .def("__init__", &make_sampling, nb::kw_only(), "temperatures"_a, "top_k"_a, "top_p"_a, "min_p"_a, "typical_p"_a,
            "repetition"_a, "frequency"_a, "presence"_a, "window"_a, "greedy"_a, "bias"_a);
 
   nb::class_<BoundRule>(m, "EngineRule", "what may be written: rhapsode.matching.Table")

@@ -166,8 +166,9 @@ class Writers {
     const Text& text = texts_[static_cast<size_t>(w.number)];
     const int64_t left = text.left - static_cast<int64_t>(w.ids.size());
     if (!admit(text, w, left)) return void(w.waits = true);
-    const double u = uniform(text.seed, text.written + w.ids.size());
-    const int32_t id = sampler_.choose(row(i), allowed_.data(), text.sampling, w.recent, u);
+    const uint64_t written = text.written + w.ids.size();
+    const double u = uniform(text.seed, written);
+    const int32_t id = sampler_.choose(row(i), allowed_.data(), text.sampling, w.recent, written, u);
     if (id < 0) return void(w.damaged = true);
     if (!follow(text, w, left, id)) return void(w.waits = true);
     w.ids.push_back(id);

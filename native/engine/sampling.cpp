@@ -29,17 +29,18 @@ Sampler::Sampler(const Kernels& kernels, int64_t vocabulary)
     : kernels_(kernels), x_(static_cast<size_t>(vocabulary)), weights_(static_cast<size_t>(vocabulary)) {}
 
 int32_t Sampler::choose(const float* logits, const uint8_t* allowed, const Sampling& s, const std::vector<int32_t>& recent,
-                        double u) {
+                        uint64_t written, double u) {
   bool finite = true;
   for (size_t i = 0; i < x_.size(); i++) x_[i] = static_cast<double>(logits[i]), finite &= std::isfinite(logits[i]);
   if (!finite) return -1;
   penalise(s, recent);
   for (auto [id, value] : s.bias) x_[static_cast<size_t>(id)] += value;
   for (size_t i = 0; i < x_.size(); i++) x_[i] = allowed[i] ? x_[i] : NEVER;
-  if (s.greedy || s.temperature == 0)
+  const double temperature = s.temperature_at(written);
+  if (s.greedy || temperature == 0)
     return static_cast<int32_t>(std::max_element(x_.begin(), x_.end()) - x_.begin());
   const double top = highest(x_);
-  for (double& x : x_) x = (x - top) / s.temperature;
+  for (double& x : x_) x = (x - top) / temperature;
   if (s.top_k > 0 && s.top_k < static_cast<int64_t>(x_.size())) keep_top_k(s.top_k);
   if (s.top_p < 1) keep_top_p(s.top_p);
   if (s.min_p > 0) keep_min_p(s.min_p);

@@ -11,12 +11,15 @@ namespace rhapsode::engine {
 
 // The fields of rhapsode.config.SamplingConfig that choose a symbol.
 struct Sampling {
-  double temperature = 1, top_p = 1, min_p = 0, typical_p = 1;
+  std::vector<double> temperatures{1};  // of the symbols of a text, in turn
+  double top_p = 1, min_p = 0, typical_p = 1;
   double repetition = 1, frequency = 0, presence = 0;  // penalties
   int64_t top_k = 0, window = 64;
   bool greedy = false;
   std::vector<std::pair<int32_t, double>> bias;
 
+  // Of the symbol that follows `written` others.
+  double temperature_at(uint64_t written) const { return temperatures[written % temperatures.size()]; }
   bool looks_back() const { return repetition != 1 || frequency != 0 || presence != 0; }
 };
 
@@ -27,10 +30,10 @@ class Sampler {
  public:
   Sampler(const Kernels& kernels, int64_t vocabulary);
 
-  // The next symbol from logits [V]; allowed [V]: which may be chosen, some may; recent: the last symbols; u in [0, 1).
-  // -1 if a logit is not finite.
+  // The next symbol from logits [V]; allowed [V]: which may be chosen, some may; recent: the last symbols;
+  // `written` symbols of the text came before; u in [0, 1). -1 if a logit is not finite.
   int32_t choose(const float* logits, const uint8_t* allowed, const Sampling& settings,
-                 const std::vector<int32_t>& recent, double u);
+                 const std::vector<int32_t>& recent, uint64_t written, double u);
 
   // log softmax(logits)[id]; adds the `top` most probable symbols to `best`, the best first.
   double log_probability(const float* logits, int32_t id, int64_t top, std::vector<Opinion>& best);

@@ -107,6 +107,8 @@ def checked(field: Any, hint: Any, value: Any) -> Any:
         value = value.__index__()
     if kind == tuple[str, ...]:
         return _checked_strings(field, value)
+    if kind == tuple[float, ...]:
+        return _checked_numbers(field, value)
     if kind == tuple[tuple[str | int, float], ...]:
         return _checked_pairs(field, value)
     if kind in (int, float, str, bool) and type(value) is not kind:
@@ -122,6 +124,20 @@ def _checked_strings(field: Any, value: Any) -> tuple[str, ...]:
     if not isinstance(strings, tuple | list) or not all(isinstance(s, str) and s for s in strings):
         raise ConfigError(field.name, value, "strings that are not empty")
     return tuple(strings)
+
+
+def _checked_numbers(field: Any, value: Any) -> tuple[float, ...]:
+    """`value` as a tuple of numbers within the bounds: of numbers, of one, or of texts like ``1,0.5``."""
+    said = f"numbers {bounds_text(field)}".strip()
+    given = value if isinstance(value, tuple | list) else (value,)
+    parts = [part for v in given for part in (v.split(",") if isinstance(v, str) else (v,))]
+    try:
+        numbers = tuple(map(float, parts))
+    except (TypeError, ValueError):
+        raise ConfigError(field.name, value, said) from None
+    if any(isinstance(part, bool) for part in parts) or not all(_within(n, field.metadata["bounds"]) for n in numbers):
+        raise ConfigError(field.name, value, said)
+    return numbers
 
 
 def _checked_pairs(field: Any, value: Any) -> tuple[tuple[str | int, float], ...]:
@@ -330,6 +346,9 @@ class SamplingConfig(Config):
 
     length: int = option(500, "most symbols to write", low=0)
     temperature: float = option(0.8, "divides the logits: below 1 is tamer, above 1 is wilder; 0 is greedy", low=0)
+    temperatures: tuple[float, ...] = option(
+        (), "temperatures of the symbols in turn, such as 1,0.5,0.2, instead of one", low=0, metavar="X,X,..."
+    )
     top_k: int = option(0, "keep only the k most probable symbols; 0: all", low=0)
     top_p: float = option(1.0, "keep the fewest symbols that together have this probability", above=0, high=1)
     min_p: float = option(0.0, "drop symbols less probable than this part of the most probable one", low=0, high=1)
@@ -361,6 +380,9 @@ class SamplingConfig(Config):
     )
 
     def check(self) -> None:
+        for name, plain in (("greedy", False), ("beams", 1), ("temperature", type(self).temperature)):
+            if self.temperatures and getattr(self, name) != plain:
+                raise ConfigError(name, getattr(self, name), f"{plain}, with temperatures")
         if self.only == "":
             raise ConfigError("only", self.only, "at least one character")
         for name in ("require", "regex"):
@@ -368,3 +390,7 @@ class SamplingConfig(Config):
                 raise ConfigError("beams", self.beams, f"1, with {name}")
         if self.regex is not None and self.require:
             raise ConfigError("require", self.require, "nothing, with regex")
+
+    def temperature_at(self, written: int) -> float:
+        """The temperature of the symbol that follows `written` others of the text."""
+        return self.temperatures[written % len(self.temperatures)] if self.temperatures else self.temperature

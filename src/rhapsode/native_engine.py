@@ -98,7 +98,7 @@ def _text(ask: Ask) -> _native.EngineText:
 def _sampling(ask: Ask) -> _native.EngineSampling:
     s = ask.settings
     return _native.EngineSampling(
-        temperature=s.temperature,
+        temperatures=s.temperatures or (s.temperature,),
         top_k=s.top_k,
         top_p=s.top_p,
         min_p=s.min_p,

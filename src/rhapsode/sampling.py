@@ -5,7 +5,7 @@ p = softmax(x) throughout. `choose` composes them in this order, each working on
     penalise      repetition, frequency and presence penalties over the recent symbols
     (bias)        what the user adds to the logits of some symbols
     (masks)       what may not be written: bans, alphabet, special symbols
-    temperature   x / T
+    temperature   x / T; with several, T of the t-th symbol that is written is the (t mod n)-th
     top_k, top_p, min_p, typical
     draw          the inverse of the cumulative distribution at a number u from the sequence's own stream
 
@@ -23,14 +23,16 @@ _MASK = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
-def choose(x: np.ndarray, settings: SamplingConfig, u: float) -> int:
-    """The next symbol, from logits [V] that are masked and penalised already, at u in [0, 1).
+def choose(x: np.ndarray, settings: SamplingConfig, u: float, written: int = 0) -> int:
+    """The next symbol, from logits [V] that are masked and penalised already, at u in [0, 1); `written` symbols of the
+    text came before.
 
     Precondition: some logit is finite.
     """
-    if settings.greedy or settings.temperature == 0:
+    t = settings.temperature_at(written)
+    if settings.greedy or t == 0:
         return int(np.argmax(x))
-    x = temperature(x, settings.temperature)
+    x = temperature(x, t)
     x = top_k(x, settings.top_k)
     x = top_p(x, settings.top_p)
     x = min_p(x, settings.min_p)

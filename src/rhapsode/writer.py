@@ -141,7 +141,7 @@ class Writer:
         x = penalise(self.position.logits.astype(np.float64), recent, *penalties)
         if self.rules.bias:
             x[list(self.rules.bias)] += list(self.rules.bias.values())
-        id = choose(np.where(allowed, x, -np.inf), settings, uniform(self.seed, self.count))
+        id = choose(np.where(allowed, x, -np.inf), settings, uniform(self.seed, self.count), self.count)
         if "regex" in self.tables and id != self.rules.boundary and not self._matching()[id]:
             self.ended = "match"
             return None

@@ -163,6 +163,7 @@ def samplings(draw: st.DrawFn) -> dict:
         "stop": draw(st.lists(st.text("abno", min_size=1, max_size=3), max_size=2)),
         "only": draw(st.sampled_from([None, "abdeno r"])),
         "ban": draw(st.sampled_from([[], ["e"], ["an"]])),
+        **draw(st.sampled_from([{}, {}, {"temperatures": [1.5, 0, 0.3], "temperature": 0.8, "greedy": False}])),
         **draw(st.sampled_from([{}, {"regex": "([a-z ]{1,5}\\n?)*"}, {"require": ["re"], "length": 40}])),
     }
 

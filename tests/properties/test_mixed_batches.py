@@ -59,6 +59,8 @@ def random_job(rng: random.Random) -> tuple[str, int, dict[str, Any]]:
         "repetition_window": rng.choice([3, 64]),
         "bias": rng.choice([{}, {"e": 2.0, "a": -2.0}]),
     }
+    if rng.random() < 0.3:
+        sampling |= {"temperature": 0.8, "temperatures": rng.choice([[1.0, 0.5, 0.2, 0.2], [2.0, 0.0]])}
     rule = rng.choice(["none", "none", "stop", "ban", "only", "regex", "require"])
     if rule in ("stop", "ban"):
         sampling[rule] = [word(3) for _ in range(rng.randint(1, 3))]

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models import random_model
 from rhapsode.config import SamplingConfig
+from rhapsode.errors import ConfigError
+from rhapsode.model import Model
 from rhapsode.sampling import (
     choose,
     draw,
@@ -167,6 +170,39 @@ def test_the_stream_is_splitmix64(seed, index):
     with np.errstate(over="ignore"):
         expected = mixed(mixed(seed + gamma) + (index + 1) * gamma)
     assert uniform(seed, index) == (expected >> 11) / 2**53
+
+
+@pytest.mark.parametrize("engine", ["numpy", "native"])
+def test_temperatures_take_turns_symbol_by_symbol(monkeypatch, engine):
+    monkeypatch.setenv("RHAPSODE_ENGINE", engine)
+    model, cycle = Model(random_model(training={"start": "\n"}, scale=1.0)), [1.0, 0.0, 2.0]
+    text = model.generate("bad", length=30, seed=4, temperatures=cycle)
+    session = model.session("bad")
+    for written, character in enumerate(text):
+        x, t = session.position.logits.astype(np.float64), cycle[written % 3]
+        x[-2:] = -np.inf  # no text
+        id = int(np.argmax(x)) if t == 0 else draw(temperature(x, t), uniform(4, written))
+        assert model.tokenizer.decode([id]) == character
+        session.read(character)
+    assert text == model.generate("bad", length=30, seed=4, temperatures="1,0,2")
+    assert model.generate(length=30, seed=4, temperatures=[0.7]) == model.generate(length=30, seed=4, temperature=0.7)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"temperatures": [1, -0.5]}, "temperatures: found .* from 0"),
+        ({"temperatures": "1,x"}, "temperatures: found '1,x'"),
+        ({"temperatures": [1, True]}, "temperatures: found"),
+        ({"temperatures": [float("nan")]}, "temperatures: found"),
+        ({"temperatures": [1, 0.5], "greedy": True}, "greedy: found True, allowed: False, with temperatures"),
+        ({"temperatures": [1, 0.5], "beams": 2}, "beams: found 2, allowed: 1, with temperatures"),
+        ({"temperatures": [1, 0.5], "temperature": 1.0}, "temperature: found 1.0, allowed: 0.8, with temperatures"),
+    ],
+)
+def test_temperatures_that_are_none_or_not_alone_are_refused(fields, said):
+    with pytest.raises(ConfigError, match=said):
+        SamplingConfig(**fields)
 
 
 @settings(deadline=None)
