@@ -94,6 +94,24 @@ def test_the_baseline_learns_from_the_training_part(prose, capsys):
     assert named["baseline"]["nats_per_token"] == pytest.approx(found["baseline"]["nats_per_token"])
 
 
+def test_a_mixture_beats_its_parts(prose, capsys):
+    found = run_json(capsys, "evaluate", prose, "corpus", "--mix")
+    parts = [found, found["baseline"], found["cache"]]
+    assert found["mixture"]["nats_per_token"] < min(part["nats_per_token"] for part in parts)
+    alone = run_json(capsys, "evaluate", prose, "corpus", "--baseline")
+    assert (alone["cache"], alone["mixture"]) == (None, None)
+    assert alone["baseline"] == found["baseline"]
+    assert main(["evaluate", prose, "corpus", "--mix", "--order", "5"]) == 0
+    assert capsys.readouterr().out.splitlines()[2].split() == ["model", "5-gram", "cache", "mixture"]
+    assert "--baseline-text" in refusal(capsys, "evaluate", prose, "text.txt", "--mix")
+
+
+def test_names_are_mixed_document_by_document(names, capsys):
+    found = run_json(capsys, "evaluate", names, "names.txt", "--mix", "--baseline-text", "corpus")
+    assert found["mode"] == "documents"
+    assert found["mixture"]["nats_per_token"] < found["nats_per_token"]
+
+
 def test_the_baseline_needs_a_training_text(prose, capsys):
     assert "--baseline-text" in refusal(capsys, "evaluate", prose, "text.txt", "--baseline")
     assert "name a FILE" in refusal(capsys, "evaluate", prose)

@@ -96,6 +96,16 @@ def test_nats_are_those_of_the_distributions(order, train, held_out):
     np.testing.assert_allclose(np.exp(-model.nats(held_out)), one_by_one, rtol=1e-12)
 
 
+@settings(deadline=None, max_examples=30)
+@given(orders, texts, texts, boundaries)
+def test_distributions_are_those_of_every_place(order, train, held_out, boundary):
+    model = NGram(order).fit(train, V, boundary)
+    found = model.distributions(held_out)
+    assert found.shape == (len(held_out) + 1, V)
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-12)
+    np.testing.assert_allclose(found[np.arange(len(held_out)), held_out][1:], np.exp(-model.nats(held_out)), rtol=1e-12)
+
+
 def test_a_text_of_one_symbol_and_an_unseen_one():
     model = NGram(3).fit(np.array([1, 0, 0, 0, 0, 0, 0]), 3)
     seen, unseen = model.nats(np.array([0, 0])), model.nats(np.array([0, 2]))

@@ -73,9 +73,21 @@ class NGram:
 
     def distribution(self, context: np.ndarray) -> np.ndarray:
         """P [V], float64, of what comes after the ids `context` (which may be empty)."""
-        recent = np.asarray(context, np.int64)[max(0, len(context) - self.order + 1) :]
-        columns = np.repeat(recent[:, None], self.vocab_size, axis=1)
-        return self._probabilities(np.concatenate([columns, np.arange(self.vocab_size)[None]]))[-1]
+        return self.distributions(context[max(0, len(context) - self.order + 1) :])[-1]
+
+    def distributions(self, tokens: np.ndarray) -> np.ndarray:
+        """P [N + 1, V], float64: row i is of what comes after tokens[:i]."""
+        tokens, V = np.asarray(tokens, np.int64), self.vocab_size
+        p = np.full((len(tokens) + 1, V), 1.0 / V)
+        context = np.zeros(len(p), np.int64)
+        for keys, share, backoff in self._lengths:
+            p *= backoff[context, None]
+            first, last = np.searchsorted(keys, np.stack([context, context + 1]) * V)
+            sizes = last - first
+            gram = np.repeat(last - np.cumsum(sizes), sizes) + np.arange(sizes.sum())
+            p[np.repeat(np.arange(len(p)), sizes), keys[gram] % V] += share[gram]
+            context = np.append(-1, _find(keys, context[:-1] * V + tokens))
+        return p
 
     def _probabilities(self, tokens: np.ndarray) -> np.ndarray:
         """P of each of tokens [N, ...] after those before it along the first axis."""
