@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rhapsode.blending import blend
     from rhapsode.classify.classifier import SequenceClassifier
     from rhapsode.config import ClassifierConfig, CorpusConfig, ModelConfig, SamplingConfig, TrainConfig
     from rhapsode.draft import Draft
@@ -40,6 +41,7 @@ _HOME = {
     "SequenceClassifier": "classify.classifier",
     "Session": "session",
     "TrainConfig": "config",
+    "blend": "blending",
     "load": "model",
     "prepare": "text.corpus",
     "train": "training.api",
@@ -60,6 +62,7 @@ __all__ = [
     "SequenceClassifier",
     "Session",
     "TrainConfig",
+    "blend",
     "load",
     "prepare",
     "train",

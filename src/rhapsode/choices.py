@@ -86,7 +86,7 @@ def in_word(character: str) -> bool:
 
 def _grown(engine: Engine, prefixes: list[_Prefix], width: int, ended: bool) -> list[_Prefix]:
     """The `width` most probable prefixes that are one symbol longer; `ended`: it does not go on with a word."""
-    symbols = _symbols(cast(Hashable, engine.tokenizer))
+    symbols = symbols_of(cast(Hashable, engine.tokenizer))
     log_p = log_softmax(np.stack([prefix.position.logits for prefix in prefixes]))
     scores = log_p + np.array([[prefix.log_probability] for prefix in prefixes])
     if ended:
@@ -125,7 +125,7 @@ def _log_end(engine: Engine, prefix: _Prefix) -> float:
     """The log-probability that nothing goes on with the word that the prefix ends in."""
     following = np.exp(log_softmax(prefix.position.logits))
     return float(
-        np.log(max(following[~_symbols(cast(Hashable, engine.tokenizer)).goes_on].sum(), np.finfo(float).tiny))
+        np.log(max(following[~symbols_of(cast(Hashable, engine.tokenizer)).goes_on].sum(), np.finfo(float).tiny))
     )
 
 
@@ -142,8 +142,8 @@ def _has_word(text: str) -> bool:
     return any(map(in_word, text))
 
 
-class _Symbols:
-    """What the search needs to know of a tokenizer's symbols."""
+class Symbols:
+    """Where words begin and end in a tokenizer's symbols."""
 
     def __init__(self, tokenizer: Any):
         known = vocabulary(tokenizer)
@@ -151,18 +151,21 @@ class _Symbols:
         pieces = [known.pieces[id] for id in range(tokenizer.vocab_size)]
         self.text = np.array([piece != NO_TEXT and len(piece) > 0 for piece in pieces])
         """[V]: adds something to a text"""
-        self.goes_on = self.text & [_begins_in_word(piece) for piece in pieces]
+        self.goes_on = self.text & [_is_in_word(piece, 0) for piece in pieces]
         """[V]: and may go on with a word; so may bytes that are no character yet"""
+        self.in_word = self.text & [_is_in_word(piece, -1) for piece in pieces]
+        """[V]: and a word may go on after it"""
 
 
-def _begins_in_word(piece: Any) -> bool:
+def _is_in_word(piece: Any, place: int) -> bool:
+    """Whether the character of the piece at this place is in a word, or no character yet."""
     if piece == NO_TEXT or not piece:
         return False
-    text = bytes(piece).decode("utf-8", "replace")
-    return text[0] == "\ufffd" or in_word(text[0])
+    character = bytes(piece).decode("utf-8", "replace")[place]
+    return character == "\ufffd" or in_word(character)
 
 
 @lru_cache(maxsize=8)
-def _symbols(tokenizer: Any) -> _Symbols:
+def symbols_of(tokenizer: Any) -> Symbols:
     """The symbols of a `Tokenizer`, worked out once."""
-    return _Symbols(tokenizer)
+    return Symbols(tokenizer)

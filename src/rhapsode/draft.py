@@ -10,7 +10,7 @@ from rhapsode.errors import ConfigError
 from rhapsode.session import Mark
 
 if TYPE_CHECKING:
-    from rhapsode.model import Model
+    from rhapsode.model import TextModel
 
 
 class _Place(NamedTuple):
@@ -24,7 +24,7 @@ class _Place(NamedTuple):
 class Draft:
     """A text in the making. The model has read all of it at any time."""
 
-    def __init__(self, model: Model, prompt: str = ""):
+    def __init__(self, model: TextModel, prompt: str = ""):
         self.session, self.text, self.unknown = model.session(prompt), prompt, model.unknown
         self._ended = False
         """the last word is complete: it was chosen"""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -78,6 +78,11 @@ class Engine:
 
     def __init__(self, model: ModelFile):
         self.model, self.config, self.tokenizer = model, model.config, model.tokenizer
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """How the model was trained."""
+        return self.model.training
 
     @cached_property
     def digest(self) -> str:

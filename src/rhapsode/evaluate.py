@@ -84,7 +84,7 @@ def bits(nats: float, units: int) -> float:
     return nats / math.log(2) / units if units else math.nan
 
 
-def reads_documents(model: ModelFile) -> bool:
+def reads_documents(model: ModelFile | Engine) -> bool:
     """Whether the model was trained on whole documents, each from the initial state to its closing boundary."""
     return model.training.get("batches") == "documents"
 
@@ -118,7 +118,7 @@ def evaluate(
         CorpusError: the part is empty.
     """
     if documents is None:
-        documents = reads_documents(engine.model)
+        documents = reads_documents(engine)
     mode: Mode = "reset" if context else "documents" if documents else "carried"
     total, done = 0.0, 0
     for index, nats in losses(engine, part.tokens, spans(part, mode, context)):
@@ -238,7 +238,7 @@ def score_all(
 ) -> list[Score]:
     """The scores of several texts, each read from the initial state."""
     if documents is None:
-        documents = reads_documents(engine.model)
+        documents = reads_documents(engine)
     part = part_of(engine.tokenizer, texts, closed=True)
     sizes = np.diff(part.starts, append=len(part.tokens) - 1) - (not documents)
     found, done = np.zeros(len(part.tokens)), 0

@@ -179,7 +179,7 @@ def _grown(engine: Engine, beams: Sequence[Beam], width: int, top: int) -> list[
             dead.append(beam._replace(steps=(*beam.steps, Step(0, beam.writer.end(), []))))
         log_p = log_softmax(beam.writer.position.logits)
         scores.append(np.where(allowed, beam.log_probability + log_p, -np.inf))
-    flat, size = np.concatenate(scores), engine.config.vocab_size
+    flat, size = np.concatenate(scores), engine.tokenizer.vocab_size
     best = [divmod(int(i), size) for i in np.argsort(-flat, kind="stable")[:width] if flat[i] > -np.inf]
     grown = []
     for b, id in best:

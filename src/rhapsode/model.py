@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rhapsode.config import ModelConfig
-from rhapsode.engine import open_engine
+from rhapsode.engine import Engine, open_engine
 from rhapsode.generate import Written
 from rhapsode.modelfile import ModelFile, Precision
 from rhapsode.session import Session
@@ -32,25 +32,20 @@ def load(path: str | Path, precision: Precision | Literal["auto"] = "auto") -> M
     return Model(ModelFile.load(path), precision)
 
 
-class Model:
-    """A trained model. May be shared by threads: nothing in it changes."""
+class TextModel:
+    """An engine that writes, reads and scores text. May be shared by threads: nothing in it changes."""
 
-    def __init__(self, file: ModelFile, precision: Precision | Literal["auto"] = "auto"):
-        self.file = file
-        self.engine = open_engine(file, precision)
-
-    @property
-    def config(self) -> ModelConfig:
-        return self.file.config
+    def __init__(self, engine: Engine):
+        self.engine = engine
 
     @property
     def tokenizer(self) -> Tokenizer:
-        return self.file.tokenizer
+        return self.engine.tokenizer
 
     @property
     def training(self) -> dict[str, Any]:
         """How the model was trained, for people to read."""
-        return self.file.training
+        return self.engine.training
 
     def generate(self, prompt: str = "", **sampling: Any) -> str:
         """Text that goes on from `prompt`, without it, by the fields of `SamplingConfig`: length, temperature, seed …
@@ -105,6 +100,18 @@ class Model:
             return []
         parts = zip(self.tokenizer.split(text), ids, strict=True)
         return list(dict.fromkeys(part.strip() or part for part, id in parts if id == self.tokenizer.unknown))
+
+
+class Model(TextModel):
+    """A trained model, as a model file holds it."""
+
+    def __init__(self, file: ModelFile, precision: Precision | Literal["auto"] = "auto"):
+        super().__init__(open_engine(file, precision))
+        self.file = file
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.file.config
 
     def save(self, path: str | Path) -> None:
         """Write the model file, whole or not at all.

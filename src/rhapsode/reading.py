@@ -78,7 +78,7 @@ def _side_by_side(engine: Engine, ids: np.ndarray, state: State) -> tuple[np.nda
 
 def _pieces(engine: Engine, rows: np.ndarray) -> Iterator[slice]:
     """Slices of [T, B] that an engine reads in one call each."""
-    size = int(np.clip(LOGITS // (rows.shape[1] * engine.config.vocab_size), 1, PIECE))
+    size = int(np.clip(LOGITS // (rows.shape[1] * engine.tokenizer.vocab_size), 1, PIECE))
     return (slice(start, start + size) for start in range(0, len(rows), size))
 
 

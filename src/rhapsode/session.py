@@ -17,7 +17,7 @@ from rhapsode.config import SamplingConfig
 from rhapsode.engine import Engine
 from rhapsode.errors import SessionError
 from rhapsode.generate import Written, beam_search, fresh_seed, samples, write
-from rhapsode.nn.spec import State, make_state
+from rhapsode.nn.spec import State
 from rhapsode.position import RECENT, Position, beginning, read
 from rhapsode.rules import Rules
 from rhapsode.tensorfile import TensorFile
@@ -103,7 +103,7 @@ class Session:
 
     def rules(self, sampling: dict[str, Any]) -> Rules:
         """The rules that these fields of `SamplingConfig` make for this model."""
-        ends = not self.engine.model.training.get("start")
+        ends = not self.engine.training.get("start")
         return Rules(SamplingConfig.from_json(sampling), self.engine.tokenizer, ends)
 
     def fork(self) -> Session:
@@ -160,14 +160,19 @@ def _state_arrays(state: State) -> dict[str, np.ndarray]:
 
 def _position(engine: Engine, file: TensorFile) -> Position:
     """The position that the file holds, if it is one of the model."""
-    V = engine.config.vocab_size
+    V = engine.tokenizer.vocab_size
 
     def finite(name: str, shape: tuple[int, ...]) -> np.ndarray:
         if not np.isfinite(array := file.tensor(name, shape)).all():
             raise SessionError(f"{file.path}: tensor {name} holds what is not a number")
         return array
 
-    state = make_state(engine.config, lambda layer, field, n: finite(f"layers.{layer}.{field}", (1, n)))
+    state = State(
+        tuple(
+            type(layer)(*(finite(f"layers.{number}.{field}", getattr(layer, field).shape) for field in layer._fields))
+            for number, layer in enumerate(engine.initial_state(1).layers)
+        )
+    )
     recent = file.tensor("recent", (None,), "I32")
     if len(recent) > RECENT or (len(recent) and not 0 <= recent.min() <= recent.max() < V):
         raise SessionError(f"{file.path}: its recent symbols are none of the model's")

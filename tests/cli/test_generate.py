@@ -70,6 +70,28 @@ def test_several_samples_are_told_apart(run, file):
         assert f"=== {number} of 3, seed {seed} ===\n{own(file, '', seed=seed, length=20)}" in out
 
 
+def test_a_blend_of_models(run, file, tmp_path):
+    from rhapsode import blend
+
+    random_model(char_tokenizer("\n abQ"), 5, {"start": "\n"}).save(tmp_path / "other")
+    models, other = [load(file), load(tmp_path / "other")], str(tmp_path / "other")
+    mixed = blend(models, weights=[0.7, 0.3]).generate("bad", seed=3, length=40)
+    words = ("--blend", other, "--prompt", "bad", "--seed", "3", "--length", "40", "--no-echo")
+    assert run(file, *words, "--weights", "0.7,0.3")[1].rstrip("\n") == mixed.rstrip("\n")
+    turns = blend(models, turns=2, turns_of="words").generate("bad", seed=3, length=40)
+    assert run(file, *words, "--turns", "2", "--turns-of", "words")[1].rstrip("\n") == turns.rstrip("\n")
+    for wrong, said in (
+        (("--blend", other, "--weights", "0.7"), "--weights: found (0.7,), allowed: 2 numbers above 0"),
+        (("--blend", other, "--weights", "0.7,x"), "--weights: found ('0.7,x',)"),
+        (("--blend", other, "--turns", "0"), "--turns: found 0"),
+        (("--weights", "1,1"), "--weights: found (1.0, 1.0), allowed: only with --blend"),
+        (("--turns", "3"), "--turns: found 3, allowed: only with --blend"),
+    ):
+        status, out, err = run(file, *wrong)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert said in err
+
+
 def test_json_is_one_object_and_says_the_seed(run, file):
     status, out, err = run(file, "--prompt", "bad", "--samples", "2", "--length", "9", "--json")
     told = json.loads(out)

@@ -7,22 +7,22 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from rhapsode.cli.options import CommandOptions, argument, config_options, precision_option
+from rhapsode.cli.blend import BlendOptions, open_model
+from rhapsode.cli.options import config_options
 from rhapsode.cli.output import note, print_json
 from rhapsode.config import SamplingConfig, option
 from rhapsode.errors import ConfigError, SourceError
 from rhapsode.generate import Written, fresh_seed
-from rhapsode.model import Model, load
+from rhapsode.model import TextModel
 from rhapsode.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(CommandOptions):
-    """Write text with a model, on stdout as it comes."""
+class Options(BlendOptions):
+    """Write text with a model, or with a blend of several, on stdout as it comes."""
 
-    model: str = argument("a run folder or a model file", metavar="MODEL")
     prompt: str | None = option(None, "the text to go on from; - reads it from stdin")
     prompt_file: str | None = option(None, "a file with the text to go on from (UTF-8)", metavar="FILE")
     no_echo: bool = option(False, "do not print the prompt before the text")
@@ -33,7 +33,6 @@ class Options(CommandOptions):
     session: str | None = option(
         None, "go on from the session in this file, if there is one, and save it there afterwards", metavar="FILE"
     )
-    precision: Literal["auto", "fp32", "bf16", "int8"] = precision_option()
     sampling: dict[str, Any] = config_options(SamplingConfig, "sampling")
 
 
@@ -44,7 +43,7 @@ def run(options: Options) -> int:
         raise ConfigError("samples", options.samples, f"at most beams ({settings.beams})")
     if options.samples > 1 and options.session is not None:
         raise ConfigError("samples", options.samples, "1, with --session")
-    prompt, model = _prompt(options), load(options.model, options.precision)
+    prompt, model = _prompt(options), open_model(options)
     _note_unknown(model.unknown(prompt), "words" if model.tokenizer.kind == "word" else "characters")
     seed = fresh_seed() if settings.seed is None else settings.seed
     sampling = options.sampling | {"seed": seed}
@@ -78,7 +77,7 @@ def _save(session: Session, path: str | None) -> None:
         session.save(path)
 
 
-def _session(model: Model, prompt: str, path: str | None) -> Session:
+def _session(model: TextModel, prompt: str, path: str | None) -> Session:
     """The session that is in the file, if there is one, after the prompt; else a new one."""
     if path is None or not Path(path).exists():
         return model.session(prompt)

@@ -213,6 +213,8 @@ def _named(field: Field, hint: Any, words: Any) -> Any:
 def _value(field: Field, hint: Any, words: Any) -> Any:
     """The value that the words mean, checked."""
     kind = _kind(hint)
+    if kind == tuple[float, ...]:
+        return checked(field, hint, tuple(words))
     if _many(hint):
         return tuple(words)
     if kind in (int, float):

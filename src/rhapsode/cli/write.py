@@ -6,17 +6,17 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from rhapsode.choices import Choice
-from rhapsode.cli.options import CommandOptions, argument, config_options, precision_option
+from rhapsode.cli.blend import BlendOptions, open_model
+from rhapsode.cli.options import config_options
 from rhapsode.cli.output import note, print_json
 from rhapsode.config import SamplingConfig, option
 from rhapsode.draft import Draft
 from rhapsode.errors import OutputError
 from rhapsode.files import write_text
 from rhapsode.generate import fresh_seed
-from rhapsode.model import load
 from rhapsode.text.tokenizers.base import shown
 
 HELP = """\
@@ -35,7 +35,7 @@ SHOWN = 300
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(CommandOptions):
+class Options(BlendOptions):
     """Write a text together with a model.
 
     Shows the text and the most probable ways to go on; pick one by its number, type words of your own, let the model
@@ -43,18 +43,16 @@ class Options(CommandOptions):
     come from a pipe, one a line.
     """
 
-    model: str = argument("a run folder or a model file", metavar="MODEL")
     prompt: str = option("", "how the text begins")
     choices: int = option(5, "how many ways to go on are shown", low=1, high=100)
     length: int = option(100, "most symbols that /go writes", low=1)
     out: str | None = option(None, "save the text to this file at the end", metavar="FILE")
-    precision: Literal["auto", "fp32", "bf16", "int8"] = precision_option()
     sampling: dict[str, Any] = config_options(SamplingConfig, "sampling", omit=["length"])
 
 
 def run(options: Options) -> int:
     """Hold the dialogue; whatever ends it, the text is kept."""
-    model = load(options.model, options.precision)
+    model = open_model(options)
     seed = options.sampling.get("seed")
     sampling = options.sampling | {"length": options.length, "seed": fresh_seed() if seed is None else seed}
     model.session().rules(sampling)  # a mistake in the options is told at once

@@ -8,7 +8,7 @@ bpe     parts of words, learned from the training text: lossless on every text
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,15 @@ from rhapsode.text.tokenizers.byte import ByteTokenizer
 from rhapsode.text.tokenizers.char import CharTokenizer
 from rhapsode.text.tokenizers.word import WordTokenizer
 
-__all__ = ["Decoder", "Tokenizer", "carried_over", "grown_tokenizer", "tokenizer_from_json", "train_tokenizer"]
+__all__ = [
+    "Decoder",
+    "Tokenizer",
+    "carried_over",
+    "grown_tokenizer",
+    "joined_tokenizer",
+    "tokenizer_from_json",
+    "train_tokenizer",
+]
 
 _KINDS = {kind.kind: kind for kind in (CharTokenizer, ByteTokenizer, WordTokenizer, BpeTokenizer)}
 
@@ -49,7 +57,27 @@ def grown_tokenizer(base: Tokenizer, config: CorpusConfig, texts: Iterable[str])
     Args:
         config: of the same kind and case as `base`.
     """
-    added = train_tokenizer(config, texts) if base.unknown is not None else base
+    return _joined(base, train_tokenizer(config, texts)) if base.unknown is not None else base
+
+
+def joined_tokenizer(tokenizers: Sequence[Tokenizer]) -> Tokenizer:
+    """The tokenizer of all symbols of these.
+
+    Raises:
+        TokenizerError: they differ in kind or case; or are of kind bpe, and differ: the same text has other parts.
+    """
+    joined = tokenizers[0]
+    for other in tokenizers[1:]:
+        if (other.kind, other.lowercase) != (joined.kind, joined.lowercase):
+            raise TokenizerError(f"tokenizer: found {_described(other)}, expected {_described(joined)}")
+        if other.kind == "bpe" and other.to_json() != joined.to_json():
+            raise TokenizerError("tokenizer: found bpe symbols of another training, expected the same ones")
+        joined = _joined(joined, other)
+    return joined
+
+
+def _joined(base: Tokenizer, added: Tokenizer) -> Tokenizer:
+    """The tokenizer of the symbols of both, which are of one kind."""
     if isinstance(base, CharTokenizer) and isinstance(added, CharTokenizer):
         return base.joined(added)
     if isinstance(base, WordTokenizer) and isinstance(added, WordTokenizer):
