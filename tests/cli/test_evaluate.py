@@ -106,8 +106,26 @@ def test_a_mixture_beats_its_parts(prose, capsys):
     assert "--baseline-text" in refusal(capsys, "evaluate", prose, "text.txt", "--mix")
 
 
+def test_the_model_learns_from_the_text(prose, capsys):
+    before = Path(prose).read_bytes()
+    found = run_json(capsys, "evaluate", prose, "text.txt", "--dynamic")
+    assert found["dynamic"]["nats_per_token"] < 0.97 * found["nats_per_token"]
+    still = run_json(capsys, "evaluate", prose, "text.txt", "--dynamic", "--dynamic-lr", "0")
+    assert still["dynamic"]["nats_per_token"] == pytest.approx(found["nats_per_token"], rel=1e-5)
+    both = run_json(capsys, "evaluate", prose, "corpus", "--dynamic", "--mix")
+    parts = [both[name]["nats_per_token"] for name in ("dynamic", "baseline", "cache")]
+    assert both["mixture"]["nats_per_token"] < min(parts)
+    assert Path(prose).read_bytes() == before
+
+
+def test_what_does_not_go_with_learning(prose, capsys):
+    assert "--dynamic-lr" in refusal(capsys, "evaluate", prose, "text.txt", "--dynamic-lr", "1e-3")
+    assert "--dynamic-lr" in refusal(capsys, "evaluate", prose, "text.txt", "--dynamic", "--dynamic-lr", "-1")
+    assert "int8" in refusal(capsys, "evaluate", prose, "text.txt", "--dynamic", "--precision", "int8")
+
+
 def test_names_are_mixed_document_by_document(names, capsys):
-    found = run_json(capsys, "evaluate", names, "names.txt", "--mix", "--baseline-text", "corpus")
+    found = run_json(capsys, "evaluate", names, "names.txt", "--mix", "--dynamic", "--baseline-text", "corpus")
     assert found["mode"] == "documents"
     assert found["mixture"]["nats_per_token"] < found["nats_per_token"]
 

@@ -27,7 +27,7 @@ def cost_of(tokens, engine, ngram):
     part = part_of(engine.tokenizer, [""], closed=False)
     part = type(part)(np.asarray(tokens), np.array([0]), len(tokens) - 1, len(tokens) - 1)
     found = mixed(predictions(engine, part.tokens, spans(part, "carried")), part.tokens, ngram)
-    return np.concatenate([np.stack(costs[1:]) for costs in found], axis=1)
+    return np.concatenate([np.stack(list(nats.values())) for _, nats in found], axis=1)
 
 
 def test_the_cache_is_its_formula():

@@ -13,29 +13,18 @@ symbols old. Z sums over the vocabulary: the mixture is a distribution.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 from rhapsode.analysis.baselines import NGram
 from rhapsode.analysis.cache import RecencyCache
-from rhapsode.analysis.predictions import Predictions
+from rhapsode.analysis.predictions import Costs, Predictions
 
 INITIAL, RATE = (0.5, 0.5, 0.12), 0.02
 """λ of network, n-gram and cache before any text; how fast they learn at first. Chosen, like `ENTROPIES`, on training
 text: see docs/LOG.md."""
 ENTROPIES = (0.1, 0.3, 0.7, 1.2, 1.8, 2.4)
 """Nats: where one set of weights gives way to the next."""
-
-
-class Costs(NamedTuple):
-    """Nats [N] of what followed tokens[first], tokens[first + 1], … to each part, and to all together."""
-
-    first: int
-    network: np.ndarray
-    ngram: np.ndarray
-    cache: np.ndarray
-    mixture: np.ndarray
 
 
 class Mixer:
@@ -59,7 +48,8 @@ class Mixer:
 
 
 def mixed(found: Iterable[Predictions], tokens: np.ndarray, ngram: NGram) -> Iterator[Costs]:
-    """The costs of tokens [N + 1] but the first, of which `found` has the network's predictions in order."""
+    """What tokens [N + 1] but the first cost the `network`, whose predictions `found` are, the `ngram`, the `cache`,
+    and the `mixture` of the three."""
     cache, mixer = RecencyCache(ngram.vocab_size), Mixer()
     for first, log_p in found:
         count = len(log_p)
@@ -75,4 +65,4 @@ def mixed(found: Iterable[Predictions], tokens: np.ndarray, ngram: NGram) -> Ite
             mixture = mixer.predict(parts[i], degree)
             nats[:3, i], nats[3, i] = -parts[i, :, symbol], -mixture[symbol]
             mixer.learn(parts[i], degree, mixture, symbol)
-        yield Costs(first, *nats)
+        yield Costs(first, dict(zip(("network", "ngram", "cache", "mixture"), nats, strict=True)))

@@ -26,6 +26,13 @@ class Predictions(NamedTuple):
     """[N, V], natural logarithms"""
 
 
+class Costs(NamedTuple):
+    """Nats [N] of what followed tokens[first], tokens[first + 1], …, to each predictor."""
+
+    first: int
+    nats: dict[str, np.ndarray]
+
+
 class Segment(NamedTuple):
     """A part of a span, which predicts tokens[first + 1 : last + 1]."""
 
@@ -51,10 +58,10 @@ def predictions(engine: Engine, tokens: np.ndarray, spans: Spans) -> Iterator[Pr
         yield Predictions(first, log_softmax(logits[:, 0]))
 
 
-def costs(found: Iterable[Predictions], tokens: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Where each piece begins, and the nats [N] of what followed."""
+def costs(found: Iterable[Predictions], tokens: np.ndarray) -> Iterator[Costs]:
+    """What the tokens cost the `network`, whose predictions `found` are."""
     for first, log_p in found:
-        yield first, -log_p[np.arange(len(log_p)), tokens[first + 1 :][: len(log_p)]]
+        yield Costs(first, {"network": -log_p[np.arange(len(log_p)), tokens[first + 1 :][: len(log_p)]]})
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,7 @@ from rhapsode.errors import ConfigError
 
 if TYPE_CHECKING:
     from rhapsode.analysis.baselines import NGram
+    from rhapsode.analysis.predictions import Predictions
     from rhapsode.engine import Engine
     from rhapsode.evaluate import Evaluation
     from rhapsode.modelfile import ModelFile
@@ -25,7 +27,7 @@ MODES = {
     "documents": "state starts anew with every document",
 }
 FIGURES = ("nats_per_token", "bits_per_char", "bits_per_byte", "perplexity")
-OTHERS = {"baseline": "{}-gram", "cache": "cache", "mixture": "mixture"}
+OTHERS = {"dynamic": "dynamic", "baseline": "{}-gram", "cache": "cache", "mixture": "mixture"}
 """What else may be measured, and its heading."""
 
 
@@ -44,6 +46,10 @@ class Options(CommandOptions):
         default=(),
     )
     context: int | None = option(None, "start the state anew every N tokens", low=1)
+    dynamic: bool = option(
+        False, "also measure the model learning from the text: from each segment after it was predicted (Krause et al.)"
+    )
+    dynamic_lr: float | None = option(None, "learning rate of --dynamic; 0: it learns nothing; none: 5e-4", low=0)
     baseline: bool = option(False, "also measure an n-gram of the model's training text (interpolated Kneser-Ney)")
     mix: bool = option(
         False,
@@ -61,6 +67,7 @@ def run(options: Options) -> int:
     from rhapsode.evaluate import evaluate
     from rhapsode.modelfile import ModelFile
 
+    _check(options)
     model = ModelFile.load(options.model)
     corpus = named_corpus(options.file, model) if options.file else corpus_of_run(options.model, model)
     for name, value in options.reading.items() if corpus else ():
@@ -90,24 +97,52 @@ def _ngram(training: Part, order: int, model: ModelFile) -> NGram:
     return NGram(order).fit(training.tokens, model.tokenizer.vocab_size, model.tokenizer.boundary)
 
 
+def _check(options: Options) -> None:
+    """Whether the options go together.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    if options.dynamic_lr is not None and not options.dynamic:
+        raise ConfigError("dynamic_lr", options.dynamic_lr, "only with --dynamic")
+    if options.dynamic and options.precision == "int8":
+        raise ConfigError("precision", options.precision, "auto, fp32, bf16 (with --dynamic, which learns)")
+
+
 def _other_costs(
     options: Options, engine: Engine, part: Part, result: Evaluation, ngram: NGram | None
 ) -> dict[str, float]:
     """Nats in all to each of `OTHERS` that is asked for."""
     from rhapsode.analysis.mixing import mixed
+    from rhapsode.analysis.predictions import costs
+
+    totals = {"baseline": float(ngram.nats(part.tokens).sum())} if ngram else {}
+    names = {"network": "dynamic"} if options.dynamic else {}
+    if options.mix:
+        names |= {"cache": "cache", "mixture": "mixture"}
+    if names:
+        found, progress = _predictions(options, engine, part, result), Meter("evaluate")
+        pieces = mixed(found, part.tokens, ngram) if ngram and options.mix else costs(found, part.tokens)
+        totals |= dict.fromkeys(names.values(), 0.0)
+        for first, nats in pieces:
+            for source, name in names.items():
+                totals[name] += float(nats[source].sum())
+            progress(first + len(nats["network"]), result.tokens)
+    return totals
+
+
+def _predictions(options: Options, engine: Engine, part: Part, result: Evaluation) -> Iterator[Predictions]:
+    """The model's in the order of the text, adapting to it if that is asked for."""
+    from rhapsode.analysis.dynamic import LR, dynamic_predictions
     from rhapsode.analysis.predictions import predictions
     from rhapsode.evaluate import spans
 
-    totals = {"baseline": float(ngram.nats(part.tokens).sum())} if ngram else {}
-    if ngram and options.mix:
-        progress = Meter("mix")
-        totals |= {"cache": 0.0, "mixture": 0.0}
-        found = predictions(engine, part.tokens, spans(part, result.mode, result.context))
-        for costs in mixed(found, part.tokens, ngram):
-            totals["cache"] += float(costs.cache.sum())
-            totals["mixture"] += float(costs.mixture.sum())
-            progress(costs.first + len(costs.mixture), result.tokens)
-    return totals
+    pieces = spans(part, result.mode, result.context)
+    if not options.dynamic:
+        return predictions(engine, part.tokens, pieces)
+    lr = LR if options.dynamic_lr is None else options.dynamic_lr
+    precision = "fp32" if options.precision == "auto" else options.precision
+    return dynamic_predictions(engine.model, part.tokens, pieces, lr, precision=precision)
 
 
 def _figures(evaluation: Evaluation) -> dict[str, float]:
