@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from rhapsode.config import ModelConfig
 from rhapsode.engine import Engine, open_engine
 from rhapsode.generate import Written
 from rhapsode.modelfile import ModelFile, Precision
+from rhapsode.nn.forward import hidden
+from rhapsode.reading import skim
 from rhapsode.session import Session
 from rhapsode.text.tokenizer import Tokenizer
 from rhapsode.writer import Token
@@ -113,6 +117,17 @@ class Model(TextModel):
     def config(self) -> ModelConfig:
         return self.file.config
 
+    def vector(self, text: str) -> np.ndarray:
+        """What the last layer gives after reading `text` as a document: [H], float32. It is what the model predicts the
+        next symbol from, so it tells most of the end of the text, of its form and style."""
+        ids = np.append(np.int32(self.tokenizer.boundary), self.tokenizer.encode(text))[:, None]
+        state = skim(self.engine, ids[:-1])
+        return hidden(self.config, self.file.parameters, ids[-1:], state)[0][0, 0]
+
+    def similarity(self, a: str, b: str) -> float:
+        """The cosine of the angle between the vectors of two texts, from -1 to 1."""
+        return cosine(self.vector(a), self.vector(b))
+
     def save(self, path: str | Path) -> None:
         """Write the model file, whole or not at all.
 
@@ -120,3 +135,10 @@ class Model(TextModel):
             OutputError: it cannot be written.
         """
         self.file.save(path)
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Of the angle between two vectors; 0 where one of them is zero."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    lengths = np.linalg.norm(a) * np.linalg.norm(b)
+    return float(np.clip(a @ b / lengths, -1, 1)) if lengths else 0.0

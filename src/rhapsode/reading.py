@@ -48,7 +48,7 @@ def _segments(engine: Engine, ids: np.ndarray, size: int, state: State) -> tuple
     """Like `losses`, in segments that predict `size` symbols each."""
     first = np.arange(0, len(ids) - 1, size)
     before = ids[first[1:] + np.arange(-WARM_UP, 0)[:, None]]
-    start = stack([state, _skim(engine, before)])
+    start = stack([state, skim(engine, before)])
     nats, end = _side_by_side(engine, ids[first + np.arange(size + 1)[:, None]], start)
     state = rows(end, [0])
     for s in range(1, len(first)):
@@ -60,8 +60,8 @@ def _segments(engine: Engine, ids: np.ndarray, size: int, state: State) -> tuple
     return nats.T.ravel(), state
 
 
-def _skim(engine: Engine, ids: np.ndarray) -> State:
-    """The state after ids [T, B] from the initial state."""
+def skim(engine: Engine, ids: np.ndarray) -> State:
+    """The state after ids [T, B], or none, from the initial state."""
     state = engine.initial_state(ids.shape[1])
     for piece in _pieces(engine, ids):
         state = engine.skim(ids[piece], state)

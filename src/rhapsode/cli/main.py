@@ -27,6 +27,7 @@ COMMANDS = {
     "score": "how surprising a text is to a model, line by line",
     "train-classifier": "learn to tell the class of a text, such as its language",
     "classify": "name the class of texts with a classifier, or measure it",
+    "vector": "texts as vectors, and which are alike",
     "info": "everything a model file tells about itself",
     "prepare": "turn text into a corpus of tokens on disk",
     "export": "a model in another form, such as int8: a quarter of the size",
