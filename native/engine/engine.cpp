@@ -11,11 +11,14 @@ namespace rhapsode::engine {
 namespace {
 
 constexpr int64_t PIECE = 64, PIECE_ROWS = 256;      // symbols of a sequence read at a time, and of all together
-constexpr int64_t SIDE_BY_SIDE = 64;                 // sequences that one thread moves at once: their gates stay in its cache
 constexpr int64_t LOGIT_ROWS = 32;                   // rows of logits made at a time
 constexpr int64_t SHARED_STEP_BYTES = 128 << 10;     // of weights: from here on one sequence is shared by threads
 constexpr int64_t SHARED_BYTES = 16 << 20;           // of weights read in one call: less is not worth waking threads for
 constexpr int64_t SHARED_OUTPUT_BYTES = 128 << 10;   // of the output layer: from here on threads divide it
+
+// Sequences that one thread moves at once: their gates stay in its nearest cache, and in int8, where the weights leave room for
+// it, their states in the next one.
+int64_t side_by_side(const Model& m) { return m.config.type == WeightType::int8 ? 32 : 64; }
 
 bool worth_sharing(const Model& m, int64_t steps, int64_t sequences) {
   int64_t bytes = m.step_bytes();
@@ -52,7 +55,7 @@ void run(const Model& m, int64_t steps, int64_t B, int64_t piece, const StateArr
     Share share = share_of(team, B);
     const Range all = share.sequences;
     for (int64_t first = all.first; first < all.last; first = share.sequences.last) {
-      share.sequences = {first, std::min(first + SIDE_BY_SIDE, all.last)};
+      share.sequences = {first, std::min(first + side_by_side(m), all.last)};
       std::optional<Walk> own;
       std::optional<Walk>& walk = B == 1 ? common : own;
       if (share.team.thread == 0) {
@@ -74,7 +77,7 @@ void leave(const Model& m, const Walk& walk, int64_t first, const StateArrays& s
 // Reads everything in pieces; after(walk, share, start, n) is called by each thread after its symbols [start, start + n).
 template <class After>
 void read_all(const Model& m, const int32_t* ids, int64_t T, int64_t B, const StateArrays& state, After after) {
-  const int64_t piece = std::min(T, std::clamp<int64_t>(PIECE_ROWS / std::min(B, SIDE_BY_SIDE), 1, PIECE));
+  const int64_t piece = std::min(T, std::clamp<int64_t>(PIECE_ROWS / std::min(B, side_by_side(m)), 1, PIECE));
   run(m, T, B, piece, state, [&](Walk& walk, const Share& share) {
     const int64_t R = share.count();
     std::vector<int32_t> own_ids(static_cast<size_t>(piece * R));
@@ -128,7 +131,7 @@ class Writers {
       : m_(m), texts_(texts), walk_(walk), team_(share.team), state_(state),
         logits_after_(logits_after), shared_logits_(shared_logits), sampler_(m.kernels, m.config.vocabulary),
         own_logits_(share.count() * m.logit_width), logits_(own_logits_.data()),
-        allowed_(static_cast<size_t>(m.config.vocabulary)) {
+        allowed_(static_cast<size_t>(m.logit_width)) {
     const int64_t V = m.config.vocabulary;
     for (int64_t b = share.sequences.first; b < share.sequences.last; b++) {
       Writing w;
@@ -176,9 +179,9 @@ class Writers {
     if (text.sampling.looks_back()) w.recent.push_back(id);
   }
 
-  // Fills allowed_ [V]; false if nothing may be written, or what may is not known.
+  // Fills allowed_; false if nothing may be written, or what may is not known.
   bool admit(const Text& text, const Writing& w, int64_t left) {
-    const size_t V = allowed_.size();
+    const size_t V = text.allowed.size();
     std::memcpy(allowed_.data(), text.allowed.data(), V);
     for (size_t r = 0; r < text.rules.size(); r++) {
       const Rule& rule = text.rules[r];
@@ -239,7 +242,7 @@ class Writers {
   float* logits_;
   std::vector<Writing> writings_;
   std::vector<int32_t> ids_;
-  std::vector<uint8_t> allowed_;
+  std::vector<uint8_t> allowed_;  // [V], padded
 };
 
 }  // namespace

@@ -67,8 +67,12 @@ struct Kernels {
   void (*gate)(const float* a, float* y, Range lines);
   // -log softmax(x)[target] over n logits.
   double (*nats)(const float* x, int64_t n, int64_t target);
-  // y = exp(x), x <= 0; -inf gives 0. Relative error below 1e-15.
-  void (*exponentials)(const double* x, double* y, int64_t n);
+  // x = logits of what is allowed, -inf for the rest; false if a logit is not finite. n a multiple of 16, as below.
+  bool (*possible)(const float* logits, const uint8_t* allowed, double* x, int64_t n);
+  // x = (x - highest x) / temperature.
+  void (*cool)(double* x, double temperature, int64_t n);
+  // y = exp(x), x <= 0; -inf gives 0. Relative error below 1e-15. sums: of each line of y.
+  void (*exponentials)(const double* x, double* y, double* sums, int64_t n);
   // Reads bytes (a multiple of 1024) as products read weights, and does next to nothing with them: for benchmarks.
   uint32_t (*checksum)(const uint8_t* data, int64_t bytes);
 };

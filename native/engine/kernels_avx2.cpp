@@ -15,6 +15,7 @@ constexpr int OFFSET = 0;  // what is added to an int8 input
 
 RHAPSODE_INLINE F as_floats(I a) { return {_mm256_castsi256_ps(a.v)}; }
 RHAPSODE_INLINE I shift_left_16(I a) { return {_mm256_slli_epi32(a.v, 16)}; }
+RHAPSODE_INLINE I larger(I a, I b) { return {_mm256_max_epi32(a.v, b.v)}; }
 RHAPSODE_INLINE F to_floats(I a) { return {_mm256_cvtepi32_ps(a.v)}; }
 // acc + the sum of the products of four signed bytes, by way of 16 bits, where nothing can overflow.
 RHAPSODE_INLINE I dot4(I acc, I w, I x) {

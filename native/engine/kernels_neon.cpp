@@ -15,6 +15,9 @@ constexpr int OFFSET = 0;  // what is added to an int8 input
 
 RHAPSODE_INLINE F as_floats(I a) { return {vreinterpretq_f32_u32(a.v)}; }
 RHAPSODE_INLINE I shift_left_16(I a) { return {vshlq_n_u32(a.v, 16)}; }
+RHAPSODE_INLINE I larger(I a, I b) {
+  return {vreinterpretq_u32_s32(vmaxq_s32(vreinterpretq_s32_u32(a.v), vreinterpretq_s32_u32(b.v)))};
+}
 RHAPSODE_INLINE F to_floats(I a) { return {vcvtq_f32_s32(vreinterpretq_s32_u32(a.v))}; }
 // acc + the sum of the products of four signed bytes.
 RHAPSODE_INLINE I dot4(I acc, I w, I x) {

@@ -21,6 +21,10 @@ RHAPSODE_INLINE I shift_left_16(I a) {
   for (int i = 0; i < W; i++) a.v[i] <<= 16;
   return a;
 }
+RHAPSODE_INLINE I larger(I a, I b) {
+  for (int i = 0; i < W; i++) a.v[i] = static_cast<int32_t>(a.v[i]) < static_cast<int32_t>(b.v[i]) ? b.v[i] : a.v[i];
+  return a;
+}
 RHAPSODE_INLINE F to_floats(I a) {
   F r;
   for (int i = 0; i < W; i++) r.v[i] = static_cast<float>(static_cast<int32_t>(a.v[i]));

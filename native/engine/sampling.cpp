@@ -17,8 +17,6 @@ uint64_t mix(uint64_t z) {
   return z ^ (z >> 31);
 }
 
-double highest(const std::vector<double>& x) { return *std::max_element(x.begin(), x.end()); }
-
 }  // namespace
 
 double uniform(uint64_t seed, uint64_t index) {
@@ -26,22 +24,19 @@ double uniform(uint64_t seed, uint64_t index) {
 }
 
 Sampler::Sampler(const Kernels& kernels, int64_t vocabulary)
-    : kernels_(kernels), x_(static_cast<size_t>(vocabulary)), weights_(static_cast<size_t>(vocabulary)) {}
+    : kernels_(kernels), vocabulary_(vocabulary), x_(static_cast<size_t>(round_up(vocabulary, LINE))),
+      weights_(x_.size()), line_sums_(x_.size() / LINE) {}
 
 int32_t Sampler::choose(const float* logits, const uint8_t* allowed, const Sampling& s, const std::vector<int32_t>& recent,
                         uint64_t written, double u) {
-  bool finite = true;
-  for (size_t i = 0; i < x_.size(); i++) x_[i] = static_cast<double>(logits[i]), finite &= std::isfinite(logits[i]);
-  if (!finite) return -1;
+  if (!kernels_.possible(logits, allowed, x_.data(), size())) return -1;
   penalise(s, recent);
   for (auto [id, value] : s.bias) x_[static_cast<size_t>(id)] += value;
-  for (size_t i = 0; i < x_.size(); i++) x_[i] = allowed[i] ? x_[i] : NEVER;
   const double temperature = s.temperature_at(written);
   if (s.greedy || temperature == 0)
     return static_cast<int32_t>(std::max_element(x_.begin(), x_.end()) - x_.begin());
-  const double top = highest(x_);
-  for (double& x : x_) x = (x - top) / temperature;
-  if (s.top_k > 0 && s.top_k < static_cast<int64_t>(x_.size())) keep_top_k(s.top_k);
+  kernels_.cool(x_.data(), temperature, size());
+  if (s.top_k > 0 && s.top_k < vocabulary_) keep_top_k(s.top_k);
   if (s.top_p < 1) keep_top_p(s.top_p);
   if (s.min_p > 0) keep_min_p(s.min_p);
   if (s.typical_p < 1) keep_typical(s.typical_p);
@@ -68,7 +63,7 @@ struct Before {
 };
 
 void Sampler::keep_top_k(int64_t k) {
-  order_.resize(x_.size());
+  order_.resize(static_cast<size_t>(vocabulary_));
   std::iota(order_.begin(), order_.end(), 0);
   std::nth_element(order_.begin(), order_.begin() + k, order_.end(), Before{x_.data()});
   for (auto i = order_.begin() + k; i != order_.end(); ++i) x_[static_cast<size_t>(*i)] = NEVER;
@@ -94,8 +89,9 @@ void Sampler::keep_top_p(double p) {
   for (; kept < size; kept++) x_[static_cast<size_t>(order_[kept])] = NEVER;
 }
 
+// The highest x is 0.
 void Sampler::keep_min_p(double p) {
-  const double least = highest(x_) + std::log(p);
+  const double least = std::log(p);
   for (double& x : x_) x = x >= least ? x : NEVER;
 }
 
@@ -116,34 +112,36 @@ void Sampler::keep_typical(double p) {
   size_t kept = 0;
   for (; kept < order_.size() && (kept == 0 || sum < p * total); kept++) sum += weights_[static_cast<size_t>(order_[kept])];
   for (; kept < order_.size(); kept++) x_[static_cast<size_t>(order_[kept])] = NEVER;
-  const double top = highest(x_);
+  const double top = *std::max_element(x_.begin(), x_.end());
   for (double& x : x_) x -= top;
 }
 
+// The line where the sum of weights passes u of their total, and then the symbol in it.
 int32_t Sampler::draw(double u) {
   const double limit = u * total_weight();
   double sum = 0;
-  int32_t last = 0;
-  for (size_t i = 0; i < x_.size(); i++) {
-    sum += weights_[i];
-    if (weights_[i] > 0) last = static_cast<int32_t>(i);
-    if (sum > limit) return last;
-  }
-  return last;
+  size_t line = 0;
+  while (line + 1 < line_sums_.size() && sum + line_sums_[line] <= limit) sum += line_sums_[line++];
+  size_t i = line * LINE;
+  for (; i < weights_.size(); i++)
+    if ((sum += weights_[i]) > limit) return static_cast<int32_t>(i);
+  while (weights_[--i] == 0) {}  // what was rounded: the last that is possible
+  return static_cast<int32_t>(i);
 }
 
-// weights_ = exp(x - highest x); their sum, in the order of ids. The highest x is 0.
+// weights_ = exp(x); their sum. The highest x is 0.
 double Sampler::total_weight() {
-  kernels_.exponentials(x_.data(), weights_.data(), static_cast<int64_t>(x_.size()));
-  return std::accumulate(weights_.begin(), weights_.end(), 0.);
+  kernels_.exponentials(x_.data(), weights_.data(), line_sums_.data(), size());
+  return std::accumulate(line_sums_.begin(), line_sums_.end(), 0.);
 }
 
 double Sampler::log_probability(const float* logits, int32_t id, int64_t top, std::vector<Opinion>& best) {
-  const float most = *std::max_element(logits, logits + x_.size());
-  for (size_t i = 0; i < x_.size(); i++) x_[i] = static_cast<double>(logits[i]) - static_cast<double>(most);
+  std::copy_n(logits, vocabulary_, x_.begin());
+  std::fill(x_.begin() + vocabulary_, x_.end(), NEVER);
+  kernels_.cool(x_.data(), 1, size());
   const double log_total = std::log(total_weight());
   if (top > 0) {
-    order_.resize(x_.size());
+    order_.resize(static_cast<size_t>(vocabulary_));
     std::iota(order_.begin(), order_.end(), 0);
     const auto last = order_.begin() + std::min(static_cast<std::ptrdiff_t>(top), static_cast<std::ptrdiff_t>(order_.size()));
     std::partial_sort(order_.begin(), last, order_.end(), Before{x_.data()});

@@ -31,7 +31,8 @@ class Sampler {
   Sampler(const Kernels& kernels, int64_t vocabulary);
 
   // The next symbol from logits [V]; allowed [V]: which may be chosen, some may; recent: the last symbols;
-  // `written` symbols of the text came before; u in [0, 1). -1 if a logit is not finite.
+  // `written` symbols of the text came before; u in [0, 1). -1 if a logit is not finite. Both arrays are padded to whole lines,
+  // with finite numbers and with zeros.
   int32_t choose(const float* logits, const uint8_t* allowed, const Sampling& settings,
                  const std::vector<int32_t>& recent, uint64_t written, double u);
 
@@ -46,9 +47,12 @@ class Sampler {
   void keep_typical(double p);
   int32_t draw(double u);
   double total_weight();
+  int64_t size() const { return static_cast<int64_t>(x_.size()); }
 
   const Kernels& kernels_;
-  std::vector<double> x_, weights_;
+  const int64_t vocabulary_;
+  std::vector<double> x_, weights_;  // padded to whole lines with what is impossible
+  std::vector<double> line_sums_;    // of weights
   std::vector<int32_t> order_;
 };
 
