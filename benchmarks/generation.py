@@ -30,8 +30,8 @@ from rhapsode.nn.spec import initial_parameters
 from rhapsode.text.tokenizers.char import CharTokenizer
 
 CHARACTERS = "".join(map(chr, range(32, 97)))
-BATCHES = {1: 400, 8: 100, 64: 50, 512: 50}
-"""Texts side by side, and the symbols of each that a run writes."""
+BATCHES = {1: 400, 8: 256, 64: 256, 512: 256}
+"""Texts side by side, and the symbols of each a run writes: of several, as many as `rhapsode.generate` asks for."""
 PRECISIONS = ("int8", "bf16", "fp32")
 PARITY = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.2}
 """Largest difference of logits from those of the reference."""

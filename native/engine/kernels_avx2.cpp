@@ -15,7 +15,10 @@ constexpr int OFFSET = 0;  // what is added to an int8 input
 
 RHAPSODE_INLINE F as_floats(I a) { return {_mm256_castsi256_ps(a.v)}; }
 RHAPSODE_INLINE I shift_left_16(I a) { return {_mm256_slli_epi32(a.v, 16)}; }
-RHAPSODE_INLINE I larger(I a, I b) { return {_mm256_max_epi32(a.v, b.v)}; }
+RHAPSODE_INLINE F larger_magnitude(F a, F b) {
+  __m256i magnitude = _mm256_and_si256(_mm256_castps_si256(b.v), _mm256_set1_epi32(0x7fffffff));
+  return {_mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(a.v), magnitude))};
+}
 RHAPSODE_INLINE F to_floats(I a) { return {_mm256_cvtepi32_ps(a.v)}; }
 // acc + the sum of the products of four signed bytes, by way of 16 bits, where nothing can overflow.
 RHAPSODE_INLINE I dot4(I acc, I w, I x) {

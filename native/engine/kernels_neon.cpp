@@ -15,8 +15,9 @@ constexpr int OFFSET = 0;  // what is added to an int8 input
 
 RHAPSODE_INLINE F as_floats(I a) { return {vreinterpretq_f32_u32(a.v)}; }
 RHAPSODE_INLINE I shift_left_16(I a) { return {vshlq_n_u32(a.v, 16)}; }
-RHAPSODE_INLINE I larger(I a, I b) {
-  return {vreinterpretq_u32_s32(vmaxq_s32(vreinterpretq_s32_u32(a.v), vreinterpretq_s32_u32(b.v)))};
+RHAPSODE_INLINE F larger_magnitude(F a, F b) {
+  uint32x4_t magnitude = vandq_u32(vreinterpretq_u32_f32(b.v), vdupq_n_u32(0x7fffffff));
+  return {vreinterpretq_f32_u32(vmaxq_u32(vreinterpretq_u32_f32(a.v), magnitude))};
 }
 RHAPSODE_INLINE F to_floats(I a) { return {vcvtq_f32_s32(vreinterpretq_s32_u32(a.v))}; }
 // acc + the sum of the products of four signed bytes.

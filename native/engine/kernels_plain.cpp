@@ -21,8 +21,11 @@ RHAPSODE_INLINE I shift_left_16(I a) {
   for (int i = 0; i < W; i++) a.v[i] <<= 16;
   return a;
 }
-RHAPSODE_INLINE I larger(I a, I b) {
-  for (int i = 0; i < W; i++) a.v[i] = static_cast<int32_t>(a.v[i]) < static_cast<int32_t>(b.v[i]) ? b.v[i] : a.v[i];
+RHAPSODE_INLINE F larger_magnitude(F a, F b) {
+  for (int i = 0; i < W; i++) {
+    const uint32_t most = bits_of(a.v[i]), magnitude = bits_of(b.v[i]) & 0x7fffffffu;
+    a.v[i] = float_of(magnitude > most ? magnitude : most);
+  }
   return a;
 }
 RHAPSODE_INLINE F to_floats(I a) {
