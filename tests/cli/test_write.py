@@ -78,6 +78,12 @@ def test_a_mistake_is_told_and_the_dialogue_goes_on(run, file, typed, said):
     assert said in err
 
 
+def test_what_go_cannot_write_is_told_and_the_dialogue_goes_on(run, file):
+    status, told, err = run("/go 2\n and\n", file, "--prompt", "bad", "--require", "rose")
+    assert (status, told) == (0, "bad and\n")
+    assert "/go: require: found ('rose',), allowed: at most 2 symbols" in err
+
+
 def test_json_is_one_object(run, file):
     status, told, _ = run(" or\n", file, "--prompt", "bad", "--json")
     assert (status, json.loads(told)) == (0, {"model": file, "prompt": "bad", "text": "bad or", "changes": 1})

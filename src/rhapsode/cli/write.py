@@ -14,7 +14,7 @@ from rhapsode.cli.options import config_options
 from rhapsode.cli.output import note, print_json
 from rhapsode.config import SamplingConfig, option
 from rhapsode.draft import Draft
-from rhapsode.errors import OutputError
+from rhapsode.errors import ConfigError, OutputError
 from rhapsode.files import write_text
 from rhapsode.generate import fresh_seed
 from rhapsode.text.tokenizers.base import shown
@@ -124,7 +124,7 @@ class Desk:
             if word not in self.commands:
                 return self._refuse(f"/{word}: no such command; /help lists them, //{word} is text")
             return self.commands[word](rest.strip())
-        if line.isascii() and line.isdigit():
+        if _is_number(line):
             return self._take(int(line))
         return self._add(line) if line else True
 
@@ -144,7 +144,11 @@ class Desk:
         if length is None:
             return False
         seed = (self.sampling["seed"] + self.draft.changes) % 2**63
-        for piece in self.draft.write(**self.sampling | {"length": length, "seed": seed}):
+        try:
+            pieces = self.draft.write(**self.sampling | {"length": length, "seed": seed})
+        except ConfigError as error:
+            return self._refuse(f"/go: {error}")
+        for piece in pieces:
             _say(piece)
         _say("\n")
         return True
@@ -178,7 +182,7 @@ class Desk:
         """The number, at least 1, behind a command; None if it is none, which is told."""
         if not text:
             return default
-        if text.isascii() and text.isdigit() and int(text) > 0:
+        if _is_number(text) and int(text) > 0:
             return int(text)
         self._refuse(f"{command}: found {text!r}, allowed: a number from 1 on")
         return None
@@ -202,6 +206,10 @@ class Desk:
         unknown = self.draft.unknown(text)
         if unknown:
             note(f"the model was not trained on {' '.join(map(repr, unknown))}: it sees them as unknown")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 def _say(text: str) -> None:
