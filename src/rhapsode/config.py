@@ -207,9 +207,16 @@ class CorpusConfig(Config):
     )
     field: str = option("text", "field of .jsonl records that holds the text")
     column: str = option("text", "column of .csv and .tsv tables that holds the text: a name, or a number from 0")
+    label: str | None = option(
+        None, "field or column that holds each text's label: a name, or a number from 0; rows are documents then"
+    )
     encoding: str = option("utf-8", "encoding of the text files")
     errors: Literal["strict", "replace"] = option("strict", "what to do with bytes that the encoding does not allow")
     split_seed: int = option(0, "seed of the draw of held-out documents", low=0)
+
+    def check(self) -> None:
+        if self.label is not None and self.documents != "auto":
+            raise ConfigError("documents", self.documents, "auto, with label: each row of a table is a document")
 
 
 @dataclass(frozen=True)
@@ -280,7 +287,7 @@ class ClassifierConfig(Config):
 
 
 NOT_OF_CLASSIFIERS = (
-    *("split", "tied", "batches", "stride", "targets"),
+    *("label", "split", "tied", "batches", "stride", "targets"),
     *("accumulate", "averaging", "patience", "validate_every"),
 )
 """Fields of the other configurations that classifiers do without."""

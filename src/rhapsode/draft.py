@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from rhapsode.choices import Choice, choices, in_word
 from rhapsode.errors import ConfigError
+from rhapsode.labels import likeliest
 from rhapsode.session import Mark
 
 if TYPE_CHECKING:
@@ -24,8 +27,14 @@ class _Place(NamedTuple):
 class Draft:
     """A text in the making. The model has read all of it at any time."""
 
-    def __init__(self, model: TextModel, prompt: str = ""):
-        self.session, self.text, self.unknown = model.session(prompt), prompt, model.unknown
+    def __init__(self, model: TextModel, prompt: str = "", label: str | None = None):
+        """Begin with `prompt` and `label`; where the model knows labels and neither is named, with the commonest one.
+
+        Raises:
+            ConfigError: there is no such label.
+        """
+        self.session, self.text, self.unknown = model.session(prompt, label), prompt, model.unknown
+        self.session.position = likeliest(self.session.engine, self.session.position, np.empty(0, np.int32))
         self._ended = False
         """the last word is complete: it was chosen"""
         self._before: list[_Place] = []

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from rhapsode.modelfile import ModelFile
 from rhapsode.reading import LONG
 from rhapsode.reading import losses as read_long
 from rhapsode.text.corpus import Part
-from rhapsode.text.store import token_type
+from rhapsode.text.store import opening, token_type
 from rhapsode.text.tokenizer import Tokenizer
 from rhapsode.text.tokenizers.base import normalise
 
@@ -48,7 +49,7 @@ class Evaluation:
     context: int | None
     """tokens after which the state starts anew (mode reset)"""
     tokens: int
-    """predictions: all tokens after the first boundary, closing boundaries included"""
+    """predictions: all tokens after the first boundary, labels and closing boundaries included"""
     chars: int
     bytes: int
     unknown: int
@@ -89,11 +90,19 @@ def reads_documents(model: ModelFile | Engine) -> bool:
     return model.training.get("batches") == "documents"
 
 
-def part_of(tokenizer: Tokenizer, texts: Sequence[str], closed: bool) -> Part:
-    """Documents in memory, laid out as a part of a corpus; with the boundary that ends the last one if `closed`."""
+def part_of(tokenizer: Tokenizer, texts: Sequence[str], closed: bool, labels: Sequence[str] | None = None) -> Part:
+    """Documents in memory, laid out as a part of a corpus; with the boundary that ends the last one if `closed`.
+
+    Args:
+        labels: of the texts, where the tokenizer has labels.
+
+    Raises:
+        ConfigError: one is missing, or none of the tokenizer's.
+    """
     texts = [normalise(text, tokenizer.lowercase) for text in texts]
+    begun = [opening(tokenizer, label) for label in labels or repeat(None, len(texts))]
+    encoded = [np.concatenate([ids, tokenizer.encode(text)]) for ids, text in zip(begun, texts, strict=True)]
     boundary = np.array([tokenizer.boundary], np.int32)
-    encoded = [np.concatenate([boundary, tokenizer.encode(text)]) for text in texts]
     starts = np.cumsum([0, *map(len, encoded)], dtype=np.int64)[:-1]
     tokens = np.concatenate(encoded + [boundary] * closed) if encoded else boundary[:0]
     size = sum(len(text.encode("utf-8")) for text in texts)
@@ -220,35 +229,41 @@ class Score:
         return bits(self.nats_total, self.chars)
 
 
-def score(engine: Engine, text: str, *, document: bool | None = None) -> Score:
+def score(engine: Engine, text: str, *, label: str | None = None, document: bool | None = None) -> Score:
     """How surprising each symbol of `text` is to a model that begins with it.
 
     Args:
+        label: of the text, where the model knows labels: its symbol is read first, and not counted.
         document: the text is a whole document, whose end is predicted too; None: as the model was trained.
+
+    Raises:
+        ConfigError: the label is missing, or none of the model's.
     """
-    return score_all(engine, [text], documents=document)[0]
+    return score_all(engine, [text], labels=None if label is None else [label], documents=document)[0]
 
 
 def score_all(
     engine: Engine,
     texts: Sequence[str],
     *,
+    labels: Sequence[str] | None = None,
     documents: bool | None = None,
     progress: Progress = lambda done, total: None,
 ) -> list[Score]:
-    """The scores of several texts, each read from the initial state."""
+    """The scores of several texts, each read from the initial state, after its label if there are `labels`."""
     if documents is None:
         documents = reads_documents(engine)
-    part = part_of(engine.tokenizer, texts, closed=True)
+    part = part_of(engine.tokenizer, texts, closed=True, labels=labels)
     sizes = np.diff(part.starts, append=len(part.tokens) - 1) - (not documents)
+    first = 0 if labels is None else 1
     found, done = np.zeros(len(part.tokens)), 0
     for index, nats in losses(engine, part.tokens, Spans(part.starts, sizes)):
         found[index] = nats
         done += len(index)
         progress(done, int(sizes.sum()))
     return [
-        _score(engine.tokenizer, text, part.tokens[s + 1 : s + n + 1], found[s : s + n])
-        for text, s, n in zip(texts, part.starts, sizes, strict=True)
+        _score(engine.tokenizer, text, part.tokens[s + 1 : e + 1], found[s:e])
+        for text, s, e in zip(texts, part.starts + first, part.starts + sizes, strict=True)
     ]
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rhapsode.engine import Answer, Ask, Engine, rows, stack
+from rhapsode.labels import drawn, is_due, label_of
 from rhapsode.position import Position
 from rhapsode.rules import Rules
 from rhapsode.sampling import log_softmax
@@ -34,9 +35,11 @@ class Written:
     """of these tokens in the model's own distribution, before temperature and the like; nats"""
     tokens: list[Token]
     """each of them with the most probable others, where asked for"""
+    label: str | None = None
+    """of the text, named or drawn; None where it has none, or stands more than `RECENT` symbols before its end"""
 
     @classmethod
-    def of(cls, steps: Sequence[Step], seed: int | None, ended_by: str | None) -> Written:
+    def of(cls, steps: Sequence[Step], seed: int | None, ended_by: str | None, label: str | None) -> Written:
         """The whole text that was written in these steps."""
         tokens = [token for step in steps for token in step.tokens]
         return cls(
@@ -46,6 +49,7 @@ class Written:
             symbols=len(tokens),
             log_probability=float(sum(token.log_probability for token in tokens)),
             tokens=tokens,
+            label=label,
         )
 
 
@@ -69,6 +73,7 @@ def write_some(
     engine: Engine, writers: Sequence[Writer], active: Sequence[int], most: int, top: int | None = None
 ) -> Iterator[Step]:
     """Write from one to `most` symbols on each of the `active` writers' texts, none of which has ended."""
+    draw_labels(engine, [writers[i] for i in active])
     asks = {i: writers[i].ask(most, top) if engine.writes else None for i in active}
     by_symbol = [i for i, ask in asks.items() if not ask]
     by_symbol += yield from _by_engine(engine, writers, {i: ask for i, ask in asks.items() if ask})
@@ -112,6 +117,15 @@ def _by_symbol(engine: Engine, writers: Sequence[Writer], active: Sequence[int],
     return [Step(i, texts[i], tokens.get(i, [])) for i in active]
 
 
+def draw_labels(engine: Engine, writers: Sequence[Writer]) -> None:
+    """Begin the texts that have to begin with a label (see `rhapsode.labels`)."""
+    due = [writer for writer in writers if is_due(engine.tokenizer, writer.position)]
+    if not all(np.isfinite(writer.position.logits).all() for writer in due):
+        raise damaged()
+    ids = [drawn(engine.tokenizer, writer.position, writer.rules.settings, writer.seed) for writer in due]
+    advance(engine, due, ids)
+
+
 def advance(engine: Engine, writers: Sequence[Writer], ids: Sequence[int]) -> None:
     """Let the model read the symbol that each writer has taken: one step of one batch."""
     if writers:
@@ -129,7 +143,9 @@ def samples(engine: Engine, rules: Rules, position: Position, count: int = 1, to
     steps: list[list[Step]] = [[] for _ in writers]
     for step in write(engine, writers, top):
         steps[step.writer].append(step)
-    return [Written.of(own, writer.seed, writer.ended) for writer, own in zip(writers, steps, strict=True)]
+    labels = [label_of(engine.tokenizer, writer.position) for writer in writers]
+    whole = zip(writers, steps, labels, strict=True)
+    return [Written.of(own, writer.seed, writer.ended, label) for writer, own, label in whole]
 
 
 def fresh_seed() -> int:
@@ -158,15 +174,17 @@ def beam_search(engine: Engine, rules: Rules, position: Position, top: int = 0) 
     top-k and the like and the repetition penalty do not. Of equal ones the earlier and the smaller symbol wins.
     Length normalisation as in Wu et al. (2016), arXiv:1609.08144, section 7, with the plain length.
     """
-    active, ended, width = [Beam(Writer(rules, 0, position), (), 0.0)], [], rules.settings.beams
+    writer = Writer(rules, 0, position)
+    draw_labels(engine, [writer])
+    active, ended, width = [Beam(writer, (), 0.0)], [], rules.settings.beams
     while active:
         ended += [beam for beam in active if beam.writer.ended]
         active = [beam for beam in active if not beam.writer.ended]
         if len(ended) >= width:
             break
         active = _grown(engine, active, width - len(ended), top) if active else []
-    ranked = sorted(ended, key=lambda beam: -beam.score)
-    return [(Written.of(beam.steps, None, beam.writer.ended), beam.writer) for beam in ranked]
+    ranked, label = sorted(ended, key=lambda beam: -beam.score), label_of(engine.tokenizer, writer.position)
+    return [(Written.of(beam.steps, None, beam.writer.ended, label), beam.writer) for beam in ranked]
 
 
 def _grown(engine: Engine, beams: Sequence[Beam], width: int, top: int) -> list[Beam]:

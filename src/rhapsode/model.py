@@ -47,36 +47,43 @@ class TextModel:
         return self.engine.tokenizer
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that its texts may have; none where it was trained without."""
+        return self.tokenizer.labels
+
+    @property
     def training(self) -> dict[str, Any]:
         """How the model was trained, for people to read."""
         return self.engine.training
 
-    def generate(self, prompt: str = "", **sampling: Any) -> str:
+    def generate(self, prompt: str = "", label: str | None = None, **sampling: Any) -> str:
         """Text that goes on from `prompt`, without it, by the fields of `SamplingConfig`: length, temperature, seed …
 
         Without a prompt the text begins as a document does, or, where the model was trained on one long text, as a
-        line does.
+        line does. `label` is one of `labels`; where none is named, it is drawn, or the prompt decides it.
 
         Raises:
-            ConfigError: a field is unknown or its value is not allowed.
+            ConfigError: a field is unknown or its value is not allowed, or there is no such label.
         """
-        return self.session(prompt).generate(**sampling)
+        return self.session(prompt, label).generate(**sampling)
 
-    def stream(self, prompt: str = "", **sampling: Any) -> Iterator[str]:
+    def stream(self, prompt: str = "", label: str | None = None, **sampling: Any) -> Iterator[str]:
         """Like `generate`, in pieces as they are written."""
-        return self.session(prompt).stream(**sampling)
+        return self.session(prompt, label).stream(**sampling)
 
-    def tokens(self, prompt: str = "", top: int = 0, **sampling: Any) -> Iterator[Token]:
+    def tokens(self, prompt: str = "", top: int = 0, label: str | None = None, **sampling: Any) -> Iterator[Token]:
         """Like `stream`, but the symbols one by one, with log-probabilities and alternatives (see `Session.tokens`)."""
-        return self.session(prompt).tokens(top, **sampling)
+        return self.session(prompt, label).tokens(top, **sampling)
 
-    def samples(self, prompt: str = "", count: int = 1, top: int = 0, **sampling: Any) -> list[Written]:
+    def samples(
+        self, prompt: str = "", count: int = 1, top: int = 0, label: str | None = None, **sampling: Any
+    ) -> list[Written]:
         """`count` texts at once, and what is known of each (see `Session.samples`)."""
-        return self.session(prompt).samples(count, top, **sampling)
+        return self.session(prompt, label).samples(count, top, **sampling)
 
-    def session(self, prompt: str = "") -> Session:
+    def session(self, prompt: str = "", label: str | None = None) -> Session:
         """A new session that has read `prompt`, or what stands before a text without one (see `generate`)."""
-        session, start = Session(self.engine), self.training.get("start")
+        session, start = Session(self.engine, label=label), self.training.get("start")
         if prompt:
             session.read(prompt)
         elif isinstance(start, str) and not self.unknown(start):

@@ -35,12 +35,12 @@ def losses(engine: Engine, ids: np.ndarray, state: State) -> tuple[np.ndarray, S
     the state."""
     ids = np.asarray(ids, np.int32)
     if len(ids) <= LONG:
-        nats, state = _side_by_side(engine, ids[:, None], state)
+        nats, state = side_by_side(engine, ids[:, None], state)
         return nats[:, 0], state
     count = min(SEGMENTS, (len(ids) - 1) // SEGMENT)
     size = (len(ids) - 1) // count
     nats, state = _segments(engine, ids[: count * size + 1], size, state)
-    rest, state = _side_by_side(engine, ids[count * size :, None], state)
+    rest, state = side_by_side(engine, ids[count * size :, None], state)
     return np.concatenate([nats, rest[:, 0]]), state
 
 
@@ -49,13 +49,13 @@ def _segments(engine: Engine, ids: np.ndarray, size: int, state: State) -> tuple
     first = np.arange(0, len(ids) - 1, size)
     before = ids[first[1:] + np.arange(-WARM_UP, 0)[:, None]]
     start = stack([state, skim(engine, before)])
-    nats, end = _side_by_side(engine, ids[first + np.arange(size + 1)[:, None]], start)
+    nats, end = side_by_side(engine, ids[first + np.arange(size + 1)[:, None]], start)
     state = rows(end, [0])
     for s in range(1, len(first)):
         if _same(state, rows(start, [s]), TOLERANCE[engine.precision]):
             state = rows(end, [s])
         else:
-            again, state = _side_by_side(engine, ids[first[s] : first[s] + size + 1, None], state)
+            again, state = side_by_side(engine, ids[first[s] : first[s] + size + 1, None], state)
             nats[:, s] = again[:, 0]
     return nats.T.ravel(), state
 
@@ -68,7 +68,7 @@ def skim(engine: Engine, ids: np.ndarray) -> State:
     return state
 
 
-def _side_by_side(engine: Engine, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+def side_by_side(engine: Engine, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
     """Read ids [T + 1, B] but the last row; return the nats [T, B] of all but the first, and the state."""
     nats = np.empty((len(ids) - 1, ids.shape[1]))
     for piece in _pieces(engine, nats):

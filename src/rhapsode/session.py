@@ -17,6 +17,7 @@ from rhapsode.config import SamplingConfig
 from rhapsode.engine import Engine
 from rhapsode.errors import SessionError
 from rhapsode.generate import Written, beam_search, fresh_seed, samples, write
+from rhapsode.labels import label_of, likeliest, named
 from rhapsode.nn.spec import State
 from rhapsode.position import RECENT, Position, beginning, read
 from rhapsode.rules import Rules
@@ -37,16 +38,32 @@ class Mark(NamedTuple):
 class Session:
     """An engine and a position in a text. Not to be used by two threads at once; forks are independent."""
 
-    def __init__(self, engine: Engine, position: Position | None = None):
-        """Begin a document, or go on from a `position` that another session of the same model was at."""
+    def __init__(self, engine: Engine, position: Position | None = None, label: str | None = None):
+        """Begin a document with this label, or go on from a `position` that another session of the same model was at.
+
+        Without a label, where the model knows some, what is read first decides it, and what is written begins with
+        one that is drawn (see `rhapsode.labels`).
+
+        Raises:
+            ConfigError: the model knows no such label.
+        """
         self.engine = engine
         self.position = beginning(engine) if position is None else position
+        if label is not None:
+            self.position = named(engine, self.position, label)
         self.ended_by: str | None = None
         """why the text that was generated last has ended: see `Written.ended_by`"""
 
+    @property
+    def label(self) -> str | None:
+        """The label of the text (see `Written.label`)."""
+        return label_of(self.engine.tokenizer, self.position)
+
     def read(self, text: str) -> np.ndarray:
         """Read `text`; return how surprising each of its tokens was, -ln p, [N] float64 nats."""
-        surprisals, self.position = read(self.engine, self.position, self.engine.tokenizer.encode(text))
+        ids = self.engine.tokenizer.encode(text)
+        start = likeliest(self.engine, self.position, ids) if len(ids) else self.position
+        surprisals, self.position = read(self.engine, start, ids)
         return surprisals
 
     def generate(self, **sampling: Any) -> str:
@@ -73,7 +90,7 @@ class Session:
         seed = fresh_seed() if sampling.get("seed") is None else sampling["seed"]
         rules = self.rules(sampling | {"seed": seed})
         steps = list(self._steps(rules, top))
-        return Written.of(steps, seed if rules.settings.beams == 1 else None, self.ended_by)
+        return Written.of(steps, seed if rules.settings.beams == 1 else None, self.ended_by, self.label)
 
     def _steps(self, rules: Rules, top: int | None = None) -> Iterator[Step]:
         """Write on; the session moves along. What cannot be written is told at once."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rhapsode.config import CorpusConfig
-from rhapsode.text.tokenizer import tokenizer_from_json, train_tokenizer
+from rhapsode.text.tokenizer import label_id, tokenizer_from_json, train_tokenizer
 from rhapsode.text.tokenizers.base import normalise, safe_cut
 
 TRAINING = "Häßliche Wörter, it's “quoted” -- 你好世界 مَرحَبًا 👍🏽👩‍👩‍👧 Σίσυφος İ\r\n\0 the then there\n" * 5
+LABELS = ("the", "你好", "<boundary>", "\0 ")
 KINDS = ("char", "byte", "word", "bpe")
 LOSSLESS = ("byte", "bpe")
 
@@ -24,7 +26,7 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 @lru_cache
 def tokenizer(kind: str, lowercase: bool = False):
     config = CorpusConfig(tokenizer=kind, vocab_size=300, lowercase=lowercase)
-    return tokenizer_from_json(train_tokenizer(config, [TRAINING]).to_json())
+    return tokenizer_from_json(train_tokenizer(config, [TRAINING], LABELS).to_json())
 
 
 def knowing(kind: str, text: str):
@@ -75,6 +77,20 @@ def test_a_text_is_split_into_a_part_for_each_id(kind, text, lowercase):
     assert len(parts) == len(ids)
     decoder = t.decoder()
     assert all(decoder.push(id) == part for part, id in zip(parts, ids.tolist(), strict=True) if id != t.unknown)
+
+
+@kinds
+def test_labels_are_no_text(kind):
+    t, text = tokenizer(kind), TRAINING
+    labels = np.arange(t.vocab_size - len(LABELS), t.vocab_size)
+    assert [label_id(t, label) for label in LABELS] == labels.tolist()
+    assert t.decode(labels) == ""
+    assert t.decode(np.insert(t.encode(text), 3, labels)) == text
+    assert list(t.decoder().pieces[-len(LABELS) :]) in ([""] * len(LABELS), [b""] * len(LABELS))
+    shown = ["<label the>", "<label 你好>", "<label <boundary>>", "<label \\x00 >"]
+    assert [t.symbol(int(id)) for id in labels] == shown
+    assert t.to_json() == train_tokenizer(CorpusConfig(tokenizer=kind, vocab_size=300), [TRAINING], LABELS).to_json()
+    assert "labels" not in train_tokenizer(CorpusConfig(tokenizer=kind, vocab_size=300), [TRAINING]).to_json()
 
 
 @kinds

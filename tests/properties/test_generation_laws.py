@@ -208,7 +208,7 @@ def test_the_log_probability_of_a_beam_is_what_reading_it_costs(file, prompt, be
     texts = model.samples(prompt, beams, beams=beams, length=length)
     means = [t.log_probability / max(1, t.symbols) for t in texts]
     assert means == sorted(means, reverse=True)
-    session = model.session(prompt)
+    session = model.session(prompt, texts[0].label)
     surprisals, _ = read(model.engine, session.position, np.array([t.id for t in texts[0].tokens], np.int32))
     assert texts[0].log_probability == pytest.approx(-surprisals.sum(), abs=1e-3)
 

@@ -144,7 +144,7 @@ def test_a_cut_document_goes_on_in_the_held_out_part(tmp_path):
 @pytest.mark.parametrize("n", [10, 30, 1000, 1_115_394])
 @pytest.mark.parametrize("held_out", [0.1, 0.2, 0.3, 0.7])
 def test_the_tail_is_exact(n, held_out):
-    tail = spool.Spool(Path(), n, np.array([n]), np.array([0], np.uint64))
+    tail = spool.Spool(Path(), n, np.array([n]), np.array([0], np.uint64), (), np.empty(0, np.int64))
     first = next(iter(split.segments(tail, CorpusConfig(held_out=held_out))))
     assert first.chars == n * (10 - round(held_out * 10)) // 10
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from rhapsode.cli.evaluated import corpus_of_run, held_out, named_corpus, text_part, training_part
-from rhapsode.cli.measuring import Meter, note_unknown, reading_options
+from rhapsode.cli.measuring import Meter, label_option, note_unknown, reading_options
 from rhapsode.cli.options import CommandOptions, argument, precision_option
 from rhapsode.cli.output import print_json
 from rhapsode.config import option
@@ -57,6 +57,7 @@ class Options(CommandOptions):
     )
     order: int = option(7, "n of the n-gram", low=1, high=64)
     baseline_text: tuple[str, ...] = option((), "training text for the n-gram: a file, or a prepared corpus")
+    label: str | None = label_option()
     precision: Literal["auto", "fp32", "bf16", "int8"] = precision_option()
     reading: dict[str, Any] = reading_options()
 
@@ -70,11 +71,13 @@ def run(options: Options) -> int:
     _check(options)
     model = ModelFile.load(options.model)
     corpus = named_corpus(options.file, model) if options.file else corpus_of_run(options.model, model)
-    for name, value in options.reading.items() if corpus else ():
+    named = options.reading | ({} if options.label is None else {"label": options.label})
+    for name, value in named.items() if corpus else ():
         raise ConfigError(name, value, "not with a prepared corpus, which has its own")
     counts = options.baseline or options.mix or bool(options.baseline_text)
-    training = training_part(options.baseline_text, options.model, options.reading, model, corpus) if counts else None
-    part = held_out(corpus) if corpus else text_part(options.file, options.reading, model)
+    reading, label = options.reading, options.label
+    training = training_part(options.baseline_text, options.model, reading, label, model, corpus) if counts else None
+    part = held_out(corpus) if corpus else text_part(options.file, reading, label, model)
     engine = open_engine(model, options.precision)
     result = evaluate(engine, part, context=options.context, progress=Meter("evaluate"))
     ngram = _ngram(training, options.order, model) if training else None

@@ -36,21 +36,27 @@ def held_out(corpus: Corpus) -> Part:
     return corpus.held_out
 
 
-def text_part(names: Sequence[str], reading: dict[str, Any], model: ModelFile) -> Part:
-    """All of the text that is named, as tokens of the model."""
+def text_part(names: Sequence[str], reading: dict[str, Any], label: str | None, model: ModelFile) -> Part:
+    """All of the text that is named, as tokens of the model (see `read_texts`)."""
     from rhapsode.evaluate import part_of
 
-    texts, mode = read_texts(model, names, reading)
+    texts, mode = read_texts(model, names, reading, label)
     documents = [document for text in texts for document in text.documents]
+    labels = [label for text in texts for label in text.labels]
     if not documents:
         raise CorpusError(f"{', '.join(names)}: no text in it")
     if mode == "whole":
-        return part_of(model.tokenizer, ["".join(documents)], closed=False)
-    return part_of(model.tokenizer, documents, closed=True)
+        return part_of(model.tokenizer, ["".join(documents)], closed=False, labels=labels[:1])
+    return part_of(model.tokenizer, documents, closed=True, labels=labels)
 
 
 def training_part(
-    named: Sequence[str], run: str, reading: dict[str, Any], model: ModelFile, corpus: Corpus | None
+    named: Sequence[str],
+    run: str,
+    reading: dict[str, Any],
+    label: str | None,
+    model: ModelFile,
+    corpus: Corpus | None,
 ) -> Part:
     """What an n-gram learns from: the text that is named, else what the model of this run was trained on.
 
@@ -62,7 +68,7 @@ def training_part(
     """
     if named:
         own = named_corpus(named, model)
-        return own.train if own else text_part(named, reading, model)
+        return own.train if own else text_part(named, reading, label, model)
     trained = model.training.get("corpus")
     same = corpus and isinstance(trained, dict) and corpus.digest == trained.get("digest")
     return corpus.train if corpus and same else corpus_of_run(run, model).train

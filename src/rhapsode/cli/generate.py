@@ -25,6 +25,9 @@ class Options(BlendOptions):
 
     prompt: str | None = option(None, "the text to go on from; - reads it from stdin")
     prompt_file: str | None = option(None, "a file with the text to go on from (UTF-8)", metavar="FILE")
+    label: str | None = option(
+        None, "the text's label, of a model that was trained with labels; without it one is drawn, or suits the prompt"
+    )
     no_echo: bool = option(False, "do not print the prompt before the text")
     samples: int = option(1, "how many texts to write; their seeds follow each other", low=1, high=65_536)
     logprobs: int | None = option(
@@ -49,10 +52,10 @@ def run(options: Options) -> int:
     sampling = options.sampling | {"seed": seed}
     if options.samples > 1:
         began = time.perf_counter()
-        texts = model.samples(prompt, options.samples, options.logprobs or 0, **sampling)
+        texts = model.samples(prompt, options.samples, options.logprobs or 0, options.label, **sampling)
         _tell(prompt, options, texts, began)
         return 0
-    session = _session(model, prompt, options.session)
+    session = _session(model, prompt, options)
     try:
         _write_on(session, prompt, options, sampling)
     except KeyboardInterrupt:
@@ -70,6 +73,8 @@ def _write_on(session: Session, prompt: str, options: Options, sampling: dict[st
     else:
         _write_one("" if options.no_echo else prompt, session.stream(**sampling))
         _note_dead_end(session.ended_by)
+        if session.label is not None and options.label is None:
+            note(f"rhapsode: label {session.label}")
 
 
 def _save(session: Session, path: str | None) -> None:
@@ -77,11 +82,13 @@ def _save(session: Session, path: str | None) -> None:
         session.save(path)
 
 
-def _session(model: TextModel, prompt: str, path: str | None) -> Session:
+def _session(model: TextModel, prompt: str, options: Options) -> Session:
     """The session that is in the file, if there is one, after the prompt; else a new one."""
-    if path is None or not Path(path).exists():
-        return model.session(prompt)
-    session = model.load_session(path)
+    if options.session is None or not Path(options.session).exists():
+        return model.session(prompt, options.label)
+    if options.label is not None:
+        raise ConfigError("label", options.label, f"only for a new text; that of {options.session} goes on")
+    session = model.load_session(options.session)
     session.read(prompt)
     return session
 
@@ -109,7 +116,8 @@ def _tell(prompt: str, options: Options, texts: Sequence[Written], began: float)
     for number, text in enumerate(texts, 1):
         if len(texts) > 1:
             origin = f"seed {text.seed}" if text.seed is not None else f"log-probability {text.log_probability:.2f}"
-            print(f"=== {number} of {len(texts)}, {origin} ===")
+            label = f", label {text.label}" if text.label is not None else ""
+            print(f"=== {number} of {len(texts)}, {origin}{label} ===")
         _write_one("" if options.no_echo else prompt, [text.text])
         _note_dead_end(text.ended_by)
         if options.logprobs is not None:
@@ -119,6 +127,7 @@ def _tell(prompt: str, options: Options, texts: Sequence[Written], began: float)
 def _as_json(text: Written, with_tokens: bool) -> dict[str, Any]:
     value: dict[str, Any] = {
         "text": text.text,
+        "label": text.label,
         "seed": text.seed,
         "ended_by": text.ended_by,
         "tokens": text.symbols,

@@ -13,6 +13,7 @@ from rhapsode.errors import RhapsodeError
 from rhapsode.modelfile import BEST, FORMAT, LAST, ModelFile, find, is_classifier
 from rhapsode.nn.spec import parameter_spec
 from rhapsode.text.tokenizer import Tokenizer
+from rhapsode.text.tokenizers.base import labels_json
 
 SYMBOLS = 40
 """How many symbols of the vocabulary are shown."""
@@ -78,6 +79,7 @@ def _tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
         "kind": tokenizer.kind,
         "vocab_size": tokenizer.vocab_size,
         "lowercase": tokenizer.lowercase,
+        **labels_json(tokenizer.labels),
         "symbols": [tokenizer.symbol(i) for i in range(min(SYMBOLS, tokenizer.vocab_size))],
     }
 

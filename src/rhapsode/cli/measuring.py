@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rhapsode.cli.options import config_options
 from rhapsode.cli.output import note
-from rhapsode.config import CorpusConfig
-from rhapsode.errors import ConfigError
+from rhapsode.config import CorpusConfig, option
+from rhapsode.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
     from rhapsode.modelfile import ModelFile
+    from rhapsode.text.reading import Reader
+    from rhapsode.text.tokenizer import Tokenizer
 
 READING_FIELDS = ("documents", "field", "column", "encoding", "errors")
 SECONDS = 5.0
@@ -33,18 +35,32 @@ class Text(NamedTuple):
 
     name: str
     documents: list[str]
+    labels: list[str]
+    """of the documents; none where the model knows none"""
 
 
-def read_texts(model: ModelFile, names: Sequence[str], reading: Mapping[str, Any]) -> tuple[list[Text], str]:
-    """The documents of each source that `names` mean, and what one document is (`text.documents`).
+def label_option() -> Any:
+    """Declare the field `label` of commands that measure text."""
+    return option(None, "label of all texts, for a model with labels; without it tables are read with those they have")
+
+
+def read_texts(
+    model: ModelFile, names: Sequence[str], reading: Mapping[str, Any], label: str | None
+) -> tuple[list[Text], str]:
+    """The documents of each source that `names` mean, and what one document is (`text.documents`). They have the
+    `label` if one is named; else, where the model knows labels, those that the model's training text had.
 
     Raises:
-        SourceError: text cannot be found, read or decoded.
+        SourceError: text cannot be found, read or decoded, or lacks its label.
+        ConfigError: the model knows no such label.
     """
-    from rhapsode.text.documents import documents, joined, resolve
+    from rhapsode.text.documents import resolve
     from rhapsode.text.reading import Reader, new_decoder
     from rhapsode.text.source import find_sources
+    from rhapsode.text.tokenizer import label_id
 
+    if label is not None:
+        label_id(model.tokenizer, label)
     config = _trained_config(model, reading)
     new_decoder(config.encoding, config.errors)
     with tempfile.TemporaryDirectory(prefix="rhapsode-") as copies:
@@ -55,13 +71,35 @@ def read_texts(model: ModelFile, names: Sequence[str], reading: Mapping[str, Any
         if mode == "auto":
             mode = resolve(sources, config)
         readers = [Reader(source.path, source.name, config) for source in sources]
-        return [Text(r.name, list(joined(documents([r], mode)))) for r in readers], mode
+        if model.tokenizer.labels and label is None:
+            return [_labelled(reader, model.tokenizer) for reader in readers], mode
+        return [_plain(reader, mode, label) for reader in readers], mode
+
+
+def _plain(reader: Reader, mode: str, label: str | None) -> Text:
+    """The documents of a source, all with this label if there is one."""
+    from rhapsode.text.documents import documents, joined
+
+    found = list(joined(documents([reader], mode)))
+    return Text(reader.name, found, [] if label is None else [label] * len(found))
+
+
+def _labelled(reader: Reader, tokenizer: Tokenizer) -> Text:
+    """The rows of a table with the labels they have."""
+    known = ", ".join(tokenizer.labels[:8]) + ", …" * (len(tokenizer.labels) > 8)
+    if reader.kind == "text" or reader.config.label is None:
+        raise SourceError(f"{reader.name}: its texts have no labels: name theirs with --label, one of {known}")
+    pairs = list(reader.labelled(reader.config.label))
+    for number, (_, label) in enumerate(pairs, 1):
+        if label not in tokenizer.labels:
+            raise SourceError(f"{reader.name}: text {number}: found label {label!r}, the model knows {known}")
+    return Text(reader.name, [text for text, _ in pairs], [label for _, label in pairs])
 
 
 def _trained_config(model: ModelFile, reading: Mapping[str, Any]) -> CorpusConfig:
     """How the model's training text was read, changed by `reading`."""
     said = model.training.get("corpus")
-    trained = {k: said[k] for k in READING_FIELDS if k in said} if isinstance(said, dict) else {}
+    trained = {k: said[k] for k in (*READING_FIELDS, "label") if k in said} if isinstance(said, dict) else {}
     try:
         return CorpusConfig.from_json(trained | dict(reading))
     except ConfigError:

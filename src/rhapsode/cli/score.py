@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from rhapsode.cli.measuring import Meter, Text, note_unknown, read_texts, reading_options
+from rhapsode.cli.measuring import Meter, Text, label_option, note_unknown, read_texts, reading_options
 from rhapsode.cli.options import CommandOptions, argument, precision_option
 from rhapsode.cli.output import note, print_json
 from rhapsode.config import option
@@ -37,6 +37,7 @@ class Options(CommandOptions):
         False, "from the least to the most surprising, or from MODEL's style to the other's, instead of in order"
     )
     against: str | None = option(None, "another model: which of both finds each line likelier?", metavar="MODEL")
+    label: str | None = label_option()
     precision: Literal["auto", "fp32", "bf16", "int8"] = precision_option()
     reading: dict[str, Any] = reading_options()
 
@@ -47,7 +48,7 @@ def run(options: Options) -> int:
 
     model = ModelFile.load(options.model)
     other = None if options.against is None else ModelFile.load(options.against)
-    texts, _ = read_texts(model, options.file, options.reading)
+    texts, _ = read_texts(model, options.file, options.reading, options.label)
     if not any(text.documents for text in texts):
         raise CorpusError(f"{', '.join(options.file)}: no text in it")
     if other is None:
@@ -102,7 +103,8 @@ def _scored(
     pieces = [document for text in texts for document in text.documents]
     names = [text.name for text in texts for _ in text.documents]
     engine = open_engine(model, options.precision)
-    scores = score_all(engine, pieces, documents=documents, progress=Meter("score"))
+    labels = [label for text in texts for label in text.labels] if model.tokenizer.labels else None
+    scores = score_all(engine, pieces, labels=labels, documents=documents, progress=Meter("score"))
     return list(units(zip(names, scores, strict=True), options.by)), _total(scores)
 
 

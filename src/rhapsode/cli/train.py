@@ -66,6 +66,8 @@ def describe(run: Run) -> None:
     """Say on stderr what is about to be trained on what, with the plan's reasons."""
     d, corpus = run.description, run.corpus
     kind = f"{corpus.tokenizer.vocab_size:,} {corpus.tokenizer.kind} symbols"
+    if corpus.tokenizer.labels:
+        kind += f", {len(corpus.tokenizer.labels):,} of them labels"
     note(f"text      {corpus.train.chars:,} characters to learn from, {corpus.held_out.chars:,} held out; {kind}")
     m, t = d.model, d.train
     note(f"model     {m.cell}, {m.layers} x {m.hidden}, {run.parameter_count():,} parameters; backend {d.backend}")

@@ -44,6 +44,7 @@ class Options(BlendOptions):
     """
 
     prompt: str = option("", "how the text begins")
+    label: str | None = option(None, "the text's label, of a model that was trained with labels")
     choices: int = option(5, "how many ways to go on are shown", low=1, high=100)
     length: int = option(100, "most symbols that /go writes", low=1)
     out: str | None = option(None, "save the text to this file at the end", metavar="FILE")
@@ -56,7 +57,7 @@ def run(options: Options) -> int:
     seed = options.sampling.get("seed")
     sampling = options.sampling | {"length": options.length, "seed": fresh_seed() if seed is None else seed}
     model.session().rules(sampling)  # a mistake in the options is told at once
-    desk = Desk(Draft(model, options.prompt), options.choices, sampling, options.out)
+    desk = Desk(Draft(model, options.prompt, options.label), options.choices, sampling, options.out)
     desk.tell_unknown(options.prompt)
     try:
         desk.hold(_lines())

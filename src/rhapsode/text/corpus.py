@@ -19,7 +19,7 @@ from typing import Any
 from rhapsode.config import CorpusConfig
 from rhapsode.errors import CorpusError, OutputError, SourceError
 from rhapsode.text.cache import cache_folder, corpus_key, fingerprint, working_folder
-from rhapsode.text.documents import documents, resolve
+from rhapsode.text.documents import documents, labelled_documents, resolve
 from rhapsode.text.reading import Reader, new_decoder
 from rhapsode.text.source import Source, find_sources
 from rhapsode.text.split import Segment, held_out_share, segments
@@ -164,10 +164,11 @@ def _build(
     built.mkdir()
     mode = resolve(sources, config)
     readers = [Reader(source.path, source.name, config) for source in sources]
-    spool = write_spool(work, documents(readers, mode), config.lowercase, config.split_seed)
+    found = labelled_documents(readers, config.label) if config.label is not None else documents(readers, mode)
+    spool = write_spool(work, found, config.lowercase, config.split_seed)
     _check_amount(spool, config, sources)
-    text = _training_text(spool, config)
-    tokenizer = grown_tokenizer(base, config, text) if base else train_tokenizer(config, text)
+    text, labels = _training_text(spool, config), sorted(spool.labels)
+    tokenizer = grown_tokenizer(base, config, text, labels) if base else train_tokenizer(config, text, labels)
     parts, sha256 = {}, dict[str, str]()
     for writer in _encode(spool, config, tokenizer, built):
         parts[writer.name], hashes = writer.finish()
@@ -219,7 +220,7 @@ def _encode(spool: Spool, config: CorpusConfig, tokenizer: Tokenizer, folder: Pa
     last: dict[bool, Segment] = {}
     for segment, pieces in _pieces(spool, config):
         writer = writers[segment.held_out]
-        writer.open_document()
+        writer.open_document(spool.label(segment.document))
         for piece in pieces:
             writer.write(piece)
         last[segment.held_out] = segment

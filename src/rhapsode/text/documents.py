@@ -16,8 +16,10 @@ from __future__ import annotations
 import statistics
 import unicodedata
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from rhapsode.config import CorpusConfig
+from rhapsode.errors import SourceError
 from rhapsode.text.reading import Reader, lines
 from rhapsode.text.source import Source
 
@@ -28,6 +30,12 @@ LONGEST_ENTRY = 30
 
 END = None
 """What follows the last piece of a document."""
+
+
+class Label(NamedTuple):
+    """What stands before the first piece of a document that has a label."""
+
+    name: str
 
 
 def resolve(sources: list[Source], config: CorpusConfig) -> str:
@@ -87,6 +95,23 @@ def documents(readers: Iterable[Reader], mode: str) -> Iterator[str | None]:
             yield from _text(reader)
             yield END
     yield END
+
+
+def labelled_documents(readers: Iterable[Reader], label: str) -> Iterator[str | Label | None]:
+    """The rows of tables, each with what it has in the field or column `label`: a `Label`, the text, `END`.
+
+    Raises:
+        SourceError: a file is no table, or a row has no label.
+    """
+    for reader in readers:
+        if reader.kind == "text":
+            raise SourceError(
+                f"{reader.name}: its texts have no labels (--label), which .jsonl, .csv and .tsv can have"
+            )
+        for text, name in reader.labelled(label):
+            yield Label(name)
+            yield text
+            yield END
 
 
 def joined(pieces: Iterable[str | None]) -> Iterator[str]:

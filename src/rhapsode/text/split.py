@@ -29,6 +29,7 @@ STRIDE = 1 << 16
 class Segment(NamedTuple):
     """Consecutive text of one document that goes to one part."""
 
+    document: int
     chars: int
     held_out: bool
     ends_document: bool
@@ -77,12 +78,12 @@ def _wanted(share: Fraction, count: int) -> int:
 def _tail(spool: Spool, cut: int) -> Iterator[Segment]:
     start = 0
     for low in range(0, len(spool.lengths), STRIDE):
-        for length in spool.lengths[low : low + STRIDE].tolist():
+        for document, length in enumerate(spool.lengths[low : low + STRIDE].tolist(), low):
             before = min(max(cut - start, 0), length)
             if before:
-                yield Segment(before, False, before == length)
+                yield Segment(document, before, False, before == length)
             if before < length:
-                yield Segment(length - before, True, True)
+                yield Segment(document, length - before, True, True)
             start += length
 
 
@@ -97,8 +98,9 @@ def _drawn(spool: Spool, draw: _Draw) -> Iterator[Segment]:
     for low in range(0, len(spool.lengths), STRIDE):
         draws = spool.draws[low : low + STRIDE]
         held_out = (draws < np.uint64(draw.below)) | np.isin(draws, draw.others)
-        for length, held in zip(spool.lengths[low : low + STRIDE].tolist(), held_out.tolist(), strict=True):
-            yield Segment(length, held, True)
+        lengths = spool.lengths[low : low + STRIDE].tolist()
+        for document, (length, held) in enumerate(zip(lengths, held_out.tolist(), strict=True), low):
+            yield Segment(document, length, held, True)
 
 
 def _draw(draws: np.ndarray, wanted: int) -> _Draw:

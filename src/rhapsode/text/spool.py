@@ -15,7 +15,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from rhapsode.text.tokenizers.base import normalise, safe_cut
+from rhapsode.errors import SourceError
+from rhapsode.text.documents import Label
+from rhapsode.text.tokenizers.base import MOST_LABELS, normalise, safe_cut
 
 BLOCK = 1 << 20
 """Bytes read at a time; the longest piece of text that is handled at once."""
@@ -31,6 +33,14 @@ class Spool:
     """characters of each document [D], int64, memory-mapped"""
     draws: np.ndarray
     """a number of each document [D], uint64, memory-mapped: a hash of seed and text, the same for equal documents"""
+    labels: tuple[str, ...]
+    """the different labels, in the order in which they came; none where documents have none"""
+    label_of: np.ndarray
+    """place in `labels` of each document's label [D], int64, memory-mapped; [0] where documents have none"""
+
+    def label(self, document: int) -> str | None:
+        """The label of a document, None where documents have none."""
+        return self.labels[self.label_of[document]] if self.labels else None
 
     def read(self, lengths: Iterable[int]) -> Iterator[Iterator[str]]:
         """The text, cut into stretches of these lengths; each comes in pieces, to be used up before the next."""
@@ -40,15 +50,28 @@ class Spool:
                 yield reader.take(length)
 
 
-def write_spool(folder: Path, documents: Iterable[str | None], lowercase: bool, seed: int) -> Spool:
-    """Write the pieces of `documents`, each followed by None; empty documents are left out."""
-    text, lengths, draws = folder / "text", folder / "lengths", folder / "draws"
+def write_spool(folder: Path, documents: Iterable[str | Label | None], lowercase: bool, seed: int) -> Spool:
+    """Write the pieces of `documents`, each followed by None, all or none of them after a label; empty documents are
+    left out.
+
+    Raises:
+        SourceError: there are more than `MOST_LABELS` labels.
+    """
+    text, lengths, draws, label_of = (folder / name for name in ("text", "lengths", "draws", "labels"))
     chars = length = 0
+    labels = dict[str, int]()
     fresh = hashlib.blake2b(digest_size=8, salt=hashlib.blake2b(str(seed).encode(), digest_size=16).digest())
     digest = fresh.copy()
-    with open(text, "wb") as text_file, _Numbers(lengths, "q") as length_file, _Numbers(draws, "Q") as draw_file:
+    with (
+        open(text, "wb") as text_file,
+        _Numbers(lengths, "q") as length_file,
+        _Numbers(draws, "Q") as draw_file,
+        _Numbers(label_of, "q") as label_file,
+    ):
         for piece in documents:
-            if piece is not None:
+            if isinstance(piece, Label):
+                label_file.add(_number(labels, normalise(piece.name, lowercase=False)))
+            elif piece is not None:
                 piece = normalise(piece, lowercase)
                 data = piece.encode("utf-8")
                 text_file.write(data)
@@ -58,7 +81,22 @@ def write_spool(folder: Path, documents: Iterable[str | None], lowercase: bool, 
                 length_file.add(length)
                 draw_file.add(int.from_bytes(digest.digest(), "little"))
                 chars, length, digest = chars + length, 0, fresh.copy()
-    return Spool(text, chars, map_array(lengths, np.dtype(np.int64)), map_array(draws, np.dtype(np.uint64)))
+    return Spool(
+        text,
+        chars,
+        map_array(lengths, np.dtype(np.int64)),
+        map_array(draws, np.dtype(np.uint64)),
+        tuple(labels),
+        map_array(label_of, np.dtype(np.int64)),
+    )
+
+
+def _number(labels: dict[str, int], name: str) -> int:
+    """The number of the label, a new one where it is new."""
+    number = labels.setdefault(name, len(labels))
+    if number == MOST_LABELS:
+        raise SourceError(f"--label: found more than {MOST_LABELS:,} different labels, such as {name!r}: too many")
+    return number
 
 
 def map_array(path: Path, dtype: np.dtype) -> np.ndarray:

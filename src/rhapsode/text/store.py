@@ -6,6 +6,8 @@
 
 Tokens of a part: boundary d1 boundary d2 … With several documents in the corpus, a boundary also closes the part,
 unless the split cut its last document in two. So the first token is a boundary, and every later one is predicted once.
+Where documents have labels, the symbol of its label is the first of each; the rest of a document that was cut has it
+again.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from rhapsode.config import CorpusConfig
 from rhapsode.errors import ConfigError, CorpusError, TokenizerError
 from rhapsode.files import write_json
 from rhapsode.text.spool import map_array
-from rhapsode.text.tokenizer import Tokenizer, tokenizer_from_json
+from rhapsode.text.tokenizer import Tokenizer, label_id, tokenizer_from_json
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -149,22 +151,32 @@ def verify(folder: Path, manifest: Manifest) -> None:
             raise CorpusError(f"{folder / name}: damaged: its hash is {found}, expected {expected}")
 
 
+def opening(tokenizer: Tokenizer, label: str | None = None) -> np.ndarray:
+    """What a document begins with [1 or 2], int32: the boundary and, where the tokenizer has labels, its label.
+
+    Raises:
+        ConfigError: the label is missing, or none of the tokenizer's.
+    """
+    if label is None and not tokenizer.labels:
+        return np.array([tokenizer.boundary], np.int32)
+    return np.array([tokenizer.boundary, label_id(tokenizer, label)], np.int32)
+
+
 class PartWriter:
     """Writes one part, a piece of text at a time."""
 
     def __init__(self, folder: Path, name: str, tokenizer: Tokenizer):
         self.name, self._tokenizer, self._type = name, tokenizer, token_type(tokenizer)
-        self._boundary = np.array([tokenizer.boundary], np.int32)
         self._tokens, self._starts = _Hashed(folder / f"{name}.tokens"), _Hashed(folder / f"{name}.starts")
         self._new_tokens: list[np.ndarray] = []
         self._new_starts: list[int] = []
         self._pending = self._count = self._documents = self._chars = self._bytes = 0
 
-    def open_document(self) -> None:
-        """Begin another document."""
+    def open_document(self, label: str | None = None) -> None:
+        """Begin another document, or what the split has left of one, which has the same label."""
         self._documents += 1
         self._new_starts.append(self._count)
-        self._add(self._boundary)
+        self._add(opening(self._tokenizer, label))
 
     def write(self, text: str) -> None:
         """Go on with the document. Pieces are to be cut where no token is."""
@@ -174,7 +186,7 @@ class PartWriter:
 
     def close_document(self) -> None:
         """Write the boundary that closes the part."""
-        self._add(self._boundary)
+        self._add(np.array([self._tokenizer.boundary], np.int32))
 
     def finish(self) -> tuple[Counts, dict[str, str]]:
         """Write what is left; returns the counts and the hash of each file."""

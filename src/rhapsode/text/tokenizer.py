@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rhapsode.config import CorpusConfig
-from rhapsode.errors import TokenizerError
+from rhapsode.errors import ConfigError, TokenizerError
 from rhapsode.text.tokenizers.base import Decoder, Tokenizer
 from rhapsode.text.tokenizers.bpe import BpeTokenizer
 from rhapsode.text.tokenizers.byte import ByteTokenizer
@@ -27,6 +27,7 @@ __all__ = [
     "carried_over",
     "grown_tokenizer",
     "joined_tokenizer",
+    "label_id",
     "tokenizer_from_json",
     "train_tokenizer",
 ]
@@ -34,50 +35,57 @@ __all__ = [
 _KINDS = {kind.kind: kind for kind in (CharTokenizer, ByteTokenizer, WordTokenizer, BpeTokenizer)}
 
 
-def train_tokenizer(config: CorpusConfig, texts: Iterable[str]) -> Tokenizer:
+def train_tokenizer(config: CorpusConfig, texts: Iterable[str], labels: Sequence[str] = ()) -> Tokenizer:
     """The tokenizer that `config` asks for, made from `texts`: pieces of the training text, each read once.
 
-    A character or word that only occurs outside `texts` is unknown to it.
+    A character or word that only occurs outside `texts` is unknown to it. `labels` are those that documents have; they
+    come on top of `vocab_size`.
 
     Raises:
         ConfigError: `vocab_size` has no room for the bytes and the boundary (bpe).
     """
     if config.tokenizer == "byte":
-        return ByteTokenizer(config.lowercase)
+        return ByteTokenizer(config.lowercase, tuple(labels))
     if config.tokenizer == "char":
-        return CharTokenizer.train(texts, config.lowercase)
+        return _labelled(CharTokenizer.train(texts, config.lowercase), labels)
     kind = WordTokenizer if config.tokenizer == "word" else BpeTokenizer
-    return kind.train(texts, config.vocab_size, config.lowercase)
+    return _labelled(kind.train(texts, config.vocab_size, config.lowercase), labels)
 
 
-def grown_tokenizer(base: Tokenizer, config: CorpusConfig, texts: Iterable[str]) -> Tokenizer:
-    """`base` with the characters or words that `texts` add to it, those that `train_tokenizer` would find; byte and
-    bpe lack nothing and stay as they are.
+def grown_tokenizer(
+    base: Tokenizer, config: CorpusConfig, texts: Iterable[str], labels: Sequence[str] = ()
+) -> Tokenizer:
+    """`base` with the characters or words that `texts` add to it, those that `train_tokenizer` would find (byte and bpe
+    lack nothing), and with these `labels` after its own.
 
     Args:
         config: of the same kind and case as `base`.
     """
-    return _joined(base, train_tokenizer(config, texts)) if base.unknown is not None else base
+    grown = _joined(base, train_tokenizer(config, texts)) if base.unknown is not None else base
+    return _labelled(grown, list(dict.fromkeys([*base.labels, *labels])))
 
 
 def joined_tokenizer(tokenizers: Sequence[Tokenizer]) -> Tokenizer:
     """The tokenizer of all symbols of these.
 
     Raises:
-        TokenizerError: they differ in kind or case; or are of kind bpe, and differ: the same text has other parts.
+        TokenizerError: they differ in kind, case or labels; or are of kind bpe, and differ: the same text has other
+            parts.
     """
     joined = tokenizers[0]
     for other in tokenizers[1:]:
         if (other.kind, other.lowercase) != (joined.kind, joined.lowercase):
             raise TokenizerError(f"tokenizer: found {_described(other)}, expected {_described(joined)}")
+        if other.labels != tokenizers[0].labels:
+            raise TokenizerError(f"tokenizer: found labels {other.labels}, expected {tokenizers[0].labels}")
         if other.kind == "bpe" and other.to_json() != joined.to_json():
             raise TokenizerError("tokenizer: found bpe symbols of another training, expected the same ones")
         joined = _joined(joined, other)
-    return joined
+    return _labelled(joined, tokenizers[0].labels)
 
 
 def _joined(base: Tokenizer, added: Tokenizer) -> Tokenizer:
-    """The tokenizer of the symbols of both, which are of one kind."""
+    """The tokenizer of the symbols of both, which are of one kind; only byte and bpe keep their labels."""
     if isinstance(base, CharTokenizer) and isinstance(added, CharTokenizer):
         return base.joined(added)
     if isinstance(base, WordTokenizer) and isinstance(added, WordTokenizer):
@@ -85,11 +93,32 @@ def _joined(base: Tokenizer, added: Tokenizer) -> Tokenizer:
     return base
 
 
+def _labelled(tokenizer: Tokenizer, labels: Sequence[str]) -> Tokenizer:
+    """The same tokenizer with these labels.
+
+    Raises:
+        TokenizerError: they are too many.
+    """
+    return tokenizer_from_json(tokenizer.to_json() | {"labels": list(labels)})
+
+
+def label_id(tokenizer: Tokenizer, label: str | None) -> int:
+    """The id of a label.
+
+    Raises:
+        ConfigError: the tokenizer has no such label.
+    """
+    if label not in tokenizer.labels:
+        some = ", ".join(tokenizer.labels[:8]) + ", …" * (len(tokenizer.labels) > 8)
+        raise ConfigError("label", label, some or "none: the model's texts have no labels")
+    return tokenizer.vocab_size - len(tokenizer.labels) + tokenizer.labels.index(label)
+
+
 def carried_over(old: Tokenizer, new: Tokenizer) -> np.ndarray:
     """Where each symbol of `new` was in `old`, by what it stands for, not by its id: [V], int64, -1 for new ones.
 
     Raises:
-        TokenizerError: they differ in kind or case, or `new` lacks a symbol of `old`.
+        TokenizerError: they differ in kind or case, or `new` lacks a symbol or a label of `old`.
     """
     if (old.kind, old.lowercase) != (new.kind, new.lowercase):
         raise TokenizerError(f"tokenizer: found {_described(new)}, expected {_described(old)}")
@@ -97,7 +126,11 @@ def carried_over(old: Tokenizer, new: Tokenizer) -> np.ndarray:
     text = [ids.pop(piece, -1) for piece in new.decoder().pieces[: new.vocab_size - new.specials]]
     if ids:
         raise TokenizerError(f"tokenizer: {len(ids):,} symbols are missing, such as {old.symbol(min(ids.values()))!r}")
-    return np.array([*text, *range(old.vocab_size - old.specials, old.vocab_size)], np.int64)
+    first = old.vocab_size - len(old.labels)
+    labels = {label: first + i for i, label in enumerate(old.labels)}
+    if missing := labels.keys() - set(new.labels):
+        raise TokenizerError(f"tokenizer: {len(missing):,} labels are missing, such as {min(missing)!r}")
+    return np.array([*text, *range(old.boundary, first), *(labels.get(label, -1) for label in new.labels)], np.int64)
 
 
 def _described(tokenizer: Tokenizer) -> str:

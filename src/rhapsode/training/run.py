@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,15 @@ from rhapsode.backends.base import make_learner
 from rhapsode.modelfile import ModelFile, find
 from rhapsode.nn.spec import Parameters, initial_parameters, parameter_spec
 from rhapsode.text.corpus import Corpus, Part
+from rhapsode.text.tokenizer import Tokenizer, label_id
 from rhapsode.training.checkpoint import Checkpoint
 from rhapsode.training.folder import START, Description
 from rhapsode.training.loop import Loop, Outcome
 from rhapsode.training.metrics import file_observers
 from rhapsode.training.observer import Observer
+
+STRIDE = 1 << 16
+"""Documents looked at together."""
 
 
 @dataclass
@@ -59,7 +64,8 @@ class Run:
 
     def history(self) -> dict[str, Any]:
         """What a model file says of how it was trained."""
-        d, whole, began = self.description, len(self.corpus.train.starts) == 1, self.began_with()
+        d, began, tokenizer = self.description, self.began_with(), self.corpus.tokenizer
+        whole = len(self.corpus.train.starts) == 1 and not tokenizer.labels
         return (began.training if began else {}) | {
             "rhapsode": d.version,
             "sources": [Path(s).name for s in d.sources],
@@ -68,6 +74,7 @@ class Run:
             "start": "\n" if whole else "",
             "corpus": d.corpus.to_json() | {"digest": d.corpus_digest},
             "text": {"train": counts(self.corpus.train), "held_out": counts(self.corpus.held_out)},
+            **({"labels": label_counts(self.corpus.train, tokenizer)} if tokenizer.labels else {}),
             "train": d.train.to_json(),
             "backend": d.backend,
             "bits_per_char_of_a_nat": self.bits_per_char(),
@@ -105,6 +112,14 @@ def counts(part: Part) -> dict[str, int]:
         "bytes": part.bytes,
         "documents": len(part.starts),
     }
+
+
+def label_counts(part: Part, tokenizer: Tokenizer) -> dict[str, int]:
+    """How many documents of a part have each label."""
+    counts = Counter[int]()
+    for at in range(0, len(part.starts), STRIDE):
+        counts.update(part.tokens[part.starts[at : at + STRIDE] + 1].tolist())
+    return {label: counts[label_id(tokenizer, label)] for label in tokenizer.labels}
 
 
 def bits_per_char(part: Part) -> float:

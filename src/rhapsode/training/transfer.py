@@ -30,8 +30,10 @@ def corpus_fields(base: ModelFile, named: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of `CorpusConfig` for text that the model is to learn: `named`, with the kind and case of its symbols.
 
     Raises:
-        ConfigError: another kind or case was named.
+        ConfigError: another kind or case was named, or no labels for a model that knows some.
     """
+    if base.tokenizer.labels and named.get("label") is None:
+        raise ConfigError("label", None, "the field or column that holds each text's label, as the model has labels")
     own = {"tokenizer": base.tokenizer.kind, "lowercase": base.tokenizer.lowercase}
     return {**named, **_agreed(own, named)}
 

@@ -1,7 +1,8 @@
 """What a tokenizer is, and what the kinds share.
 
 Ids 0 … V-1. The last `specials` of them are no text: the boundary, which opens and closes documents (begin and end in
-one symbol), and, where a text can hold what the vocabulary lacks, the unknown symbol.
+one symbol); where a text can hold what the vocabulary lacks, the unknown symbol; and the labels, if documents have
+some: the one that a document has follows the boundary that opens it. JSON without the field ``labels`` means none.
 
 A tokenizer that was made with `lowercase` turns text into lower case before anything else. What is said of a text
 below is then said of its lower case. Python strings may hold unpaired surrogates, which no encoding can write: each
@@ -11,6 +12,7 @@ counts as U+FFFD, the replacement character.
 from __future__ import annotations
 
 import codecs
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
@@ -22,6 +24,7 @@ REPLACEMENT = "\ufffd"
 """What an unknown symbol, or bytes that are no character, look like in text."""
 WINDOW = 4096
 """Characters at the end of a text that are searched for a place to cut."""
+MOST_LABELS = 1000
 
 
 class Decoder(Protocol):
@@ -29,7 +32,7 @@ class Decoder(Protocol):
 
     @property
     def pieces(self) -> Sequence[str] | Sequence[bytes]:
-        """What each id adds to the text; nothing for a boundary."""
+        """What each id adds to the text; nothing for a boundary and a label."""
         ...
 
     def push(self, id: int) -> str:
@@ -53,6 +56,8 @@ class Tokenizer(Protocol):
     """the id that opens and closes documents"""
     unknown: int | None
     """the id of what the vocabulary lacks; None where it lacks nothing"""
+    labels: tuple[str, ...]
+    """the names of the last ids, in their order"""
     lowercase: bool
 
     def encode(self, text: str) -> np.ndarray:
@@ -65,7 +70,7 @@ class Tokenizer(Protocol):
         ...
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
-        """The text of the ids: nothing for a boundary, U+FFFD for the unknown symbol.
+        """The text of the ids: nothing for a boundary and a label, U+FFFD for the unknown symbol.
 
         Raises:
             TokenizerError: an id is none of 0 … V-1.
@@ -159,6 +164,34 @@ def checked_ids(ids: Iterable[int] | np.ndarray, vocab_size: int) -> np.ndarray:
 def shown(text: str) -> str:
     """Text for people to see: what does not print is written as Python writes it."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def special_symbol(tokenizer: Tokenizer, id: int) -> str:
+    """How to show one of the specials to people."""
+    if id in (tokenizer.boundary, tokenizer.unknown):
+        return "<boundary>" if id == tokenizer.boundary else "<unknown>"
+    return f"<label {shown(tokenizer.labels[id - tokenizer.vocab_size])}>"
+
+
+def labels_json(labels: tuple[str, ...]) -> dict[str, Any]:
+    """The entry of a tokenizer's JSON that holds its labels, if there are any."""
+    return {"labels": list(labels)} if labels else {}
+
+
+def read_labels(value: dict[str, Any]) -> tuple[str, ...]:
+    """The labels in a tokenizer's JSON.
+
+    Raises:
+        TokenizerError: an entry is no text, empty or there twice, or there are more than `MOST_LABELS`.
+    """
+    labels = read_field({"labels": []} | value, "labels", list)
+    if len(labels) > MOST_LABELS:
+        raise TokenizerError(f"tokenizer: field 'labels': found {len(labels):,}, expected at most {MOST_LABELS:,}")
+    if not all(isinstance(label, str) and label and label == normalise(label, lowercase=False) for label in labels):
+        raise TokenizerError("tokenizer: field 'labels': an entry is no text, or empty")
+    if any(a == b for a, b in itertools.pairwise(sorted(labels))):
+        raise TokenizerError("tokenizer: field 'labels': a label is there twice")
+    return tuple(labels)
 
 
 def read_field(value: dict[str, Any], name: str, kind: type) -> Any:

@@ -1,7 +1,7 @@
 """Byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909) on bytes of UTF-8, as in GPT-2: lossless on every text.
 
 Ids 0 … 255 are the bytes; each merge (a, b) then makes the symbol whose bytes are those of a and b, with the next id
-unless there is one of these bytes already; last comes the boundary. Merges stay within words and the like, as GPT-2
+unless there is one of these bytes already; last come the specials. Merges stay within words and the like, as GPT-2
 cuts a text. The merges are all there is to save. Learning them and applying them is Hugging Face's `tokenizers`.
 """
 
@@ -19,10 +19,13 @@ from rhapsode.text.tokenizers.base import (
     ByteDecoder,
     checked_id,
     checked_ids,
+    labels_json,
     normalise,
     read_field,
+    read_labels,
     safe_cut,
     shown,
+    special_symbol,
 )
 
 LONGEST = 64
@@ -41,15 +44,15 @@ class BpeTokenizer:
     """`merges` are pairs of ids, in the order in which they are applied."""
 
     kind = "bpe"
-    specials = 1
     unknown: int | None = None
 
-    def __init__(self, merges: list[Merge], lowercase: bool = False):
-        self.merges, self.lowercase = merges, lowercase
+    def __init__(self, merges: list[Merge], lowercase: bool = False, labels: tuple[str, ...] = ()):
+        self.merges, self.lowercase, self.labels = merges, lowercase, labels
         symbols = _symbols(merges)
         self.boundary = len(symbols)
-        self.vocab_size = len(symbols) + 1
-        self._pieces = [*symbols, b""]
+        self.specials = 1 + len(labels)
+        self.vocab_size = len(symbols) + self.specials
+        self._pieces = symbols + [b""] * self.specials
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int, lowercase: bool = False) -> BpeTokenizer:
@@ -61,7 +64,7 @@ class BpeTokenizer:
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size - cls.specials,
+            vocab_size=vocab_size - 1,
             min_frequency=RAREST,
             initial_alphabet=list(_LETTERS),
             max_token_length=LONGEST,
@@ -76,10 +79,11 @@ class BpeTokenizer:
         merges = read_field(value, "merges", list)
         if not all(isinstance(m, list) and len(m) == 2 and all(type(id) is int for id in m) for m in merges):
             raise TokenizerError("tokenizer: field 'merges': an entry is no pair of ids")
-        return cls([(a, b) for a, b in merges], read_field(value, "lowercase", bool))
+        return cls([(a, b) for a, b in merges], read_field(value, "lowercase", bool), read_labels(value))
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "lowercase": self.lowercase, "merges": [list(merge) for merge in self.merges]}
+        merges = [list(merge) for merge in self.merges]
+        return {"kind": self.kind, "lowercase": self.lowercase, "merges": merges} | labels_json(self.labels)
 
     def encode(self, text: str) -> np.ndarray:
         chunks = list(_chunks(normalise(text, self.lowercase), CHUNK))
@@ -98,8 +102,8 @@ class BpeTokenizer:
         return ByteDecoder(self._pieces)
 
     def symbol(self, id: int) -> str:
-        if checked_id(id, self.vocab_size) == self.boundary:
-            return "<boundary>"
+        if checked_id(id, self.vocab_size) >= self.boundary:
+            return special_symbol(self, id)
         try:
             return shown(self._pieces[id].decode("utf-8"))
         except UnicodeDecodeError:
@@ -110,7 +114,7 @@ class BpeTokenizer:
         """The merges as Hugging Face's tokenizer applies them."""
         from tokenizers import Tokenizer, models, pre_tokenizers
 
-        names = ["".join(_LETTERS[byte] for byte in piece) for piece in self._pieces[:-1]]
+        names = ["".join(_LETTERS[byte] for byte in piece) for piece in self._pieces[: self.boundary]]
         vocabulary = {name: id for id, name in enumerate(names)}
         encoder = Tokenizer(models.BPE(vocabulary, [(names[a], names[b]) for a, b in self.merges]))
         encoder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

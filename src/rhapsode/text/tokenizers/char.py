@@ -1,4 +1,4 @@
-"""One symbol a code point: those that the training text has, in order, then the boundary and the unknown symbol."""
+"""One symbol a code point: those that the training text has, in order, then the specials."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from rhapsode.text.tokenizers.base import (
     PieceDecoder,
     checked_id,
     checked_ids,
+    labels_json,
     normalise,
     read_field,
+    read_labels,
     shown,
+    special_symbol,
 )
 
 CODE_POINTS = sys.maxunicode + 1
@@ -29,13 +32,13 @@ class CharTokenizer:
     """Code points `characters` (in increasing order) are the ids 0, 1, …; every other one is unknown."""
 
     kind = "char"
-    specials = 2
 
-    def __init__(self, characters: str, lowercase: bool = False):
-        self.characters, self.lowercase = characters, lowercase
+    def __init__(self, characters: str, lowercase: bool = False, labels: tuple[str, ...] = ()):
+        self.characters, self.lowercase, self.labels = characters, lowercase, labels
         self.boundary = len(characters)
         self.unknown: int | None = len(characters) + 1
-        self.vocab_size = len(characters) + 2
+        self.specials = 2 + len(labels)
+        self.vocab_size = len(characters) + self.specials
         self._codes = np.array([*_codes(characters), 0, ord(REPLACEMENT)], "<u4")
         self._ids = np.full(CODE_POINTS, self.unknown, np.int32)
         self._ids[self._codes[: self.boundary]] = np.arange(self.boundary, dtype=np.int32)
@@ -59,10 +62,11 @@ class CharTokenizer:
             raise TokenizerError("tokenizer: field 'characters': not in increasing order of code points")
         if characters != normalise(characters, lowercase=False):
             raise TokenizerError("tokenizer: field 'characters': holds an unpaired surrogate")
-        return cls(characters, read_field(value, "lowercase", bool))
+        return cls(characters, read_field(value, "lowercase", bool), read_labels(value))
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "lowercase": self.lowercase, "characters": self.characters}
+        own = {"kind": self.kind, "lowercase": self.lowercase, "characters": self.characters}
+        return own | labels_json(self.labels)
 
     def encode(self, text: str) -> np.ndarray:
         text = normalise(text, self.lowercase)
@@ -76,15 +80,15 @@ class CharTokenizer:
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         ids = checked_ids(ids, self.vocab_size)
-        return self._codes[ids[ids != self.boundary]].tobytes().decode("utf-32-le")
+        return self._codes[ids[(ids < self.boundary) | (ids == self.unknown)]].tobytes().decode("utf-32-le")
 
     def decoder(self) -> PieceDecoder:
-        return PieceDecoder([*self.characters, "", REPLACEMENT])
+        return PieceDecoder([*self.characters, "", REPLACEMENT, *[""] * len(self.labels)])
 
     def symbol(self, id: int) -> str:
         if checked_id(id, self.vocab_size) < self.boundary:
             return shown(self.characters[id])
-        return "<boundary>" if id == self.boundary else "<unknown>"
+        return special_symbol(self, id)
 
 
 def _codes(text: str) -> np.ndarray:

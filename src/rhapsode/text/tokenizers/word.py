@@ -1,4 +1,4 @@
-"""One symbol a word: the most frequent words, marks and white spaces of the training text, the boundary, and unknown.
+"""One symbol a word: the most frequent words, marks and white spaces of the training text, then the specials.
 
 A text is cut into pieces, which join to the text again:
 
@@ -29,9 +29,12 @@ from rhapsode.text.tokenizers.base import (
     PieceDecoder,
     checked_id,
     checked_ids,
+    labels_json,
     normalise,
     read_field,
+    read_labels,
     shown,
+    special_symbol,
 )
 
 LAST_LETTER = 0x323AF
@@ -52,15 +55,15 @@ class WordTokenizer:
     """`words` are the ids 0, 1, …, from the most frequent on."""
 
     kind = "word"
-    specials = 2
 
-    def __init__(self, words: list[str], lowercase: bool = False):
-        self.words, self.lowercase = words, lowercase
+    def __init__(self, words: list[str], lowercase: bool = False, labels: tuple[str, ...] = ()):
+        self.words, self.lowercase, self.labels = words, lowercase, labels
         self.boundary = len(words)
         self.unknown: int | None = len(words) + 1
-        self.vocab_size = len(words) + 2
+        self.specials = 2 + len(labels)
+        self.vocab_size = len(words) + self.specials
         self._ids = {word: id for id, word in enumerate(words)}
-        self._pieces = [*words, "", REPLACEMENT]
+        self._pieces = [*words, "", REPLACEMENT, *[""] * len(labels)]
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int, lowercase: bool = False) -> WordTokenizer:
@@ -69,7 +72,7 @@ class WordTokenizer:
         for text in texts:
             counts.update(split_words(normalise(text, lowercase)))
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        return cls([word for word, _ in ranked[: vocab_size - cls.specials]], lowercase)
+        return cls([word for word, _ in ranked[: vocab_size - 2]], lowercase)
 
     def joined(self, other: WordTokenizer) -> WordTokenizer:
         """The tokenizer of the words of both, its own first."""
@@ -85,10 +88,10 @@ class WordTokenizer:
         joined = "".join(words)
         if joined != normalise(joined, lowercase=False):
             raise TokenizerError("tokenizer: field 'words': holds an unpaired surrogate")
-        return cls(words, read_field(value, "lowercase", bool))
+        return cls(words, read_field(value, "lowercase", bool), read_labels(value))
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "lowercase": self.lowercase, "words": self.words}
+        return {"kind": self.kind, "lowercase": self.lowercase, "words": self.words} | labels_json(self.labels)
 
     def encode(self, text: str) -> np.ndarray:
         pieces = self.split(text)
@@ -106,7 +109,7 @@ class WordTokenizer:
     def symbol(self, id: int) -> str:
         if checked_id(id, self.vocab_size) < self.boundary:
             return shown(self.words[id])
-        return "<boundary>" if id == self.boundary else "<unknown>"
+        return special_symbol(self, id)
 
 
 def split_words(text: str) -> list[str]:
