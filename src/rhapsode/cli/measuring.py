@@ -45,10 +45,14 @@ def label_option() -> Any:
 
 
 def read_texts(
-    model: ModelFile, names: Sequence[str], reading: Mapping[str, Any], label: str | None
+    model: ModelFile,
+    names: Sequence[str],
+    reading: Mapping[str, Any],
+    label: str | None = None,
+    with_labels: bool = True,
 ) -> tuple[list[Text], str]:
     """The documents of each source that `names` mean, and what one document is (`text.documents`). They have the
-    `label` if one is named; else, where the model knows labels, those that the model's training text had.
+    `label` if one is named; else, where the model knows labels, those of their tables, unless not `with_labels`.
 
     Raises:
         SourceError: text cannot be found, read or decoded, or lacks its label.
@@ -71,7 +75,7 @@ def read_texts(
         if mode == "auto":
             mode = resolve(sources, config)
         readers = [Reader(source.path, source.name, config) for source in sources]
-        if model.tokenizer.labels and label is None:
+        if with_labels and model.tokenizer.labels and label is None:
             return [_labelled(reader, model.tokenizer) for reader in readers], mode
         return [_plain(reader, mode, label) for reader in readers], mode
 
