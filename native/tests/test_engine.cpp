@@ -110,13 +110,13 @@ std::vector<std::vector<int32_t>> written(const Model& m, int64_t B, int64_t mos
   States states(m, B);
   std::vector<Text> texts(static_cast<size_t>(B));
   for (size_t b = 0; b < texts.size(); b++) {
-    texts[b].seed = b, texts[b].most = most, texts[b].end = 69;
+    texts[b].seed = b, texts[b].most = texts[b].left = most, texts[b].end = 69;
     texts[b].sampling.top_k = static_cast<int64_t>(b % 5) * 10, texts[b].sampling.top_p = b % 2 ? 0.9 : 1;
-    texts[b].sampling.penalty = b % 3 ? 1 : 1.3;
+    texts[b].sampling.repetition = b % 3 ? 1 : 1.3;
     texts[b].allowed.assign(70, 1);
   }
   std::vector<float> logits(static_cast<size_t>(B * 70)), after(logits.size());
-  generate(m, texts, true, states.arrays, logits.data(), after.data());
+  generate(m, texts, states.arrays, logits.data(), after.data());
   std::vector<std::vector<int32_t>> ids;
   for (const Text& text : texts) ids.push_back(text.ids);
   return ids;
