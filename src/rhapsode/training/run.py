@@ -11,7 +11,7 @@ from typing import Any
 
 from rhapsode.backends.base import make_learner
 from rhapsode.modelfile import ModelFile, find
-from rhapsode.nn.spec import Parameters, initial_parameters, parameter_spec
+from rhapsode.nn.spec import initial_parameters, parameter_spec
 from rhapsode.text.corpus import Corpus, Part
 from rhapsode.text.tokenizer import Tokenizer, label_id
 from rhapsode.training.checkpoint import Checkpoint
@@ -37,20 +37,16 @@ class Run:
         self, observers: Sequence[Observer] = (), sampler: Callable[[ModelFile], str] | None = None, **loop: Any
     ) -> Outcome:
         """Train to the end of the budget (see `Loop.run`)."""
-        d = self.description
-        learner = make_learner(d.model, d.train, self._first_parameters())
+        d, began = self.description, self.began_with()
+        first = began.parameters if began else initial_parameters(d.model, d.train.seed)
+        learner = make_learner(d.model, d.train, first)
         step = self.checkpoint.progress.step if self.checkpoint else None
         title = ", ".join(Path(source).name for source in d.sources)
         watching = [*file_observers(self.folder, title, self.bits_per_char(), step), *observers]
-        run = Loop(learner, self.corpus, d.train, self.folder, self.history(), watching, sampler, **loop)
+        run = Loop(learner, self.corpus, d.train, self.folder, self.history(began), watching, sampler, **loop)
         if self.checkpoint:
             run.resume(self.checkpoint)
         return run.run()
-
-    def _first_parameters(self) -> Parameters:
-        """What the training begins with; a checkpoint that it goes on from has its own."""
-        d, began = self.description, self.began_with()
-        return began.parameters if began else initial_parameters(d.model, d.train.seed)
 
     def began_with(self) -> ModelFile | None:
         """The model that the run went on from, its vocabulary grown; None for a run that began from nothing."""
@@ -62,9 +58,9 @@ class Run:
         part = self.corpus.held_out if len(self.corpus.held_out.tokens) > 1 else self.corpus.train
         return bits_per_char(part)
 
-    def history(self) -> dict[str, Any]:
-        """What a model file says of how it was trained."""
-        d, began, tokenizer = self.description, self.began_with(), self.corpus.tokenizer
+    def history(self, began: ModelFile | None) -> dict[str, Any]:
+        """What a model file says of how it was trained; `began` is the model that the run went on from."""
+        d, tokenizer = self.description, self.corpus.tokenizer
         whole = len(self.corpus.train.starts) == 1 and not tokenizer.labels
         return (began.training if began else {}) | {
             "rhapsode": d.version,
