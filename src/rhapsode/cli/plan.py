@@ -30,9 +30,12 @@ def run(options: Options) -> int:
     if options.json:
         text = {"train": counts(corpus.train), "held_out": counts(corpus.held_out)}
         figures = {"text": text, "model": plan.model.to_json(), "train": plan.train.to_json()}
-        print_json(figures | {"reasons": list(plan.reasons)})
+        overlap = corpus.overlap and corpus.overlap.to_json()
+        print_json(figures | {"reasons": list(plan.reasons), "overlap": overlap})
         return 0
     print(f"{corpus.train.chars:,} characters to learn from, {corpus.held_out.chars:,} held out")
+    if corpus.overlap and corpus.overlap.found:
+        print(corpus.overlap)
     for reason in plan.reasons:
         print(reason)
     for title, config in (("model", plan.model), ("training", plan.train)):

@@ -31,10 +31,13 @@ def run(options: Options) -> int:
     parts = {"train": counts(corpus.train), "held_out": counts(corpus.held_out)}
     if options.json:
         tokenizer = {"kind": corpus.tokenizer.kind, "vocab_size": corpus.tokenizer.vocab_size}
-        print_json({"corpus": str(corpus.path), "documents": corpus.documents, "tokenizer": tokenizer} | parts)
+        about = {"corpus": str(corpus.path), "documents": corpus.documents, "tokenizer": tokenizer}
+        print_json(about | parts | {"overlap": corpus.overlap and corpus.overlap.to_json()})
         return 0
     print(f"corpus    {corpus.path}")
     print(f"tokens    {corpus.tokenizer.kind}, vocabulary of {corpus.tokenizer.vocab_size:,}")
     for name, part in parts.items():
         print(f"{name:<9} {part['chars']:,} characters, {part['tokens']:,} tokens, {part['documents']:,} documents")
+    if corpus.overlap and corpus.overlap.found:
+        print(f"overlap   {corpus.overlap}")
     return 0

@@ -69,6 +69,8 @@ def describe(run: Run) -> None:
     if corpus.tokenizer.labels:
         kind += f", {len(corpus.tokenizer.labels):,} of them labels"
     note(f"text      {corpus.train.chars:,} characters to learn from, {corpus.held_out.chars:,} held out; {kind}")
+    if corpus.overlap and corpus.overlap.found:
+        note(f"overlap   {corpus.overlap}")
     m, t = d.model, d.train
     note(f"model     {m.cell}, {m.layers} x {m.hidden}, {run.parameter_count():,} parameters; backend {d.backend}")
     budget = next(f"{getattr(t, n):g} {n}" for n in ("minutes", "epochs", "steps") if getattr(t, n) is not None)

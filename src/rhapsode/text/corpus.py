@@ -1,7 +1,8 @@
 """A corpus: text as tokens on disk, memory-mapped, split into a training and a held-out part.
 
 Preparing goes through the text three times, piece by piece, so that its size is no matter: read it (`spool`), train the
-tokenizer on the training part, encode. The result appears whole or not at all.
+tokenizer on the training part, encode; and once through the tokens, for what the parts have in common. The result
+appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import tee
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ from rhapsode.config import CorpusConfig
 from rhapsode.errors import CorpusError, OutputError, SourceError
 from rhapsode.text.cache import cache_folder, corpus_key, fingerprint, working_folder
 from rhapsode.text.documents import documents, labelled_documents, resolve
+from rhapsode.text.overlap import Overlap, find_overlap
 from rhapsode.text.reading import Reader, new_decoder
 from rhapsode.text.source import Source, find_sources
-from rhapsode.text.split import Segment, held_out_share, segments
+from rhapsode.text.split import Segment, held_out_share, segments, splits_documents
 from rhapsode.text.spool import Spool, write_spool
 from rhapsode.text.store import (
     FORMAT,
+    MANIFEST,
     Manifest,
     Part,
     PartWriter,
@@ -60,6 +63,8 @@ class Corpus:
     held_out: Part
     digest: str
     """hash of content and settings"""
+    overlap: Overlap | None = None
+    """what the parts have in common; None: an older version prepared it, which did not look, or nothing is held out"""
 
 
 def open_corpus(path: str | Path, check_hashes: bool = False) -> Corpus:
@@ -79,7 +84,11 @@ def _opened(path: Path, manifest: Manifest) -> Corpus:
     train, held_out = open_parts(path, manifest)
     content = [FORMAT, manifest.config.to_json(), manifest.tokenizer.to_json(), manifest.documents, manifest.sha256]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return Corpus(path, manifest.config, manifest.documents, manifest.tokenizer, train, held_out, digest)
+    try:
+        overlap = Overlap.from_json(manifest.overlap) if manifest.overlap else None
+    except (KeyError, TypeError) as error:
+        raise CorpusError(f"{path / MANIFEST}: damaged: {error}") from None
+    return Corpus(path, manifest.config, manifest.documents, manifest.tokenizer, train, held_out, digest, overlap)
 
 
 def prepare(
@@ -175,8 +184,17 @@ def _build(
         sha256 |= hashes
     listed = [p | {"sha256": reader.sha256.hexdigest()} for p, reader in zip(prints, readers, strict=True)]
     notes = notes + [text for reader in readers for text in _notes(reader)]
-    Manifest(config, mode, tokenizer, key, listed, notes, parts, sha256).save(built)
+    manifest = Manifest(config, mode, tokenizer, key, listed, notes, parts, sha256)
+    replace(manifest, overlap=_overlap(built, manifest, drawn=splits_documents(spool, config))).save(built)
     return built
+
+
+def _overlap(built: Path, manifest: Manifest, drawn: bool) -> dict[str, Any] | None:
+    """What the parts have in common; None where one of them is empty."""
+    train, held_out = open_parts(built, manifest)
+    if not held_out.chars:
+        return None
+    return find_overlap(train, held_out, manifest.tokenizer, drawn).to_json()
 
 
 def _notes(reader: Reader) -> Iterator[str]:

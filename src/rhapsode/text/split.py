@@ -43,11 +43,15 @@ def segments(spool: Spool, config: CorpusConfig) -> Iterator[Segment]:
         CorpusError: there are not enough documents, or they are too much alike.
     """
     share = held_out_share(config, spool.chars)
-    if share == 0:
-        return _tail(spool, spool.chars)
-    if _by_documents(config, share, len(spool.lengths)):
+    if splits_documents(spool, config):
         return _drawn(spool, _draw(spool.draws, _wanted(share, len(spool.lengths))))
-    return _tail(spool, int((1 - share) * spool.chars))
+    return _tail(spool, spool.chars if share == 0 else int((1 - share) * spool.chars))
+
+
+def splits_documents(spool: Spool, config: CorpusConfig) -> bool:
+    """Whether whole documents are held out (ConfigError: `held_out` is no number of documents, though it has to be)."""
+    share = held_out_share(config, spool.chars)
+    return share > 0 and _by_documents(config, share, len(spool.lengths))
 
 
 def held_out_share(config: CorpusConfig, chars: int) -> Fraction:

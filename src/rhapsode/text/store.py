@@ -76,6 +76,8 @@ class Manifest:
     parts: dict[str, Counts]
     sha256: dict[str, str]
     """of each file beside the manifest"""
+    overlap: dict[str, Any] | None = None
+    """what the parts have in common (`rhapsode.text.overlap`); None: nobody has looked"""
 
     def save(self, folder: Path) -> None:
         head = {"format": FORMAT, "dtype": token_type(self.tokenizer).str}
@@ -101,6 +103,7 @@ class Manifest:
             parts = {name: Counts(**value["parts"][name]) for name in PARTS}
             sha256 = {name: str(value["sha256"][name]) for name in _files()}
             named = {name: value[name] for name in ("documents", "key", "sources", "notes")}
+            named["overlap"] = value.get("overlap")
         except (ConfigError, TokenizerError) as error:
             raise CorpusError(f"{path}: {error}") from None
         except (KeyError, TypeError) as error:

@@ -7,6 +7,7 @@
     checkpoint.safetensors  what `--resume` goes on from
     metrics.jsonl           one JSON object a line: training and validation figures by step
     loss.svg                the curves
+    lock                    while a process trains here
 
 Each file appears whole or not at all. A run that is killed at any moment loses at most the steps since its latest
 checkpoint, and makes them again, the same, when it is resumed.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from rhapsode.config import CorpusConfig, ModelConfig, TrainConfig
 from rhapsode.errors import ConfigError, OutputError, RunError
 from rhapsode.files import make_folder, write_json
 from rhapsode.modelfile import BEST, LAST
+from rhapsode.training.lock import LOCK, FolderLock
 
 DESCRIPTION, START, CHECKPOINT = "run.json", "start.safetensors", "checkpoint.safetensors"
 METRICS, CURVE = "metrics.jsonl", "loss.svg"
@@ -41,9 +44,9 @@ class Description:
     model: ModelConfig
     train: TrainConfig
     backend: str
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
     """why the plan chose what it chose, a line each"""
-    version: str
+    version: str = ""
 
     def to_json(self) -> dict[str, Any]:
         values = dict(vars(self))
@@ -53,7 +56,7 @@ class Description:
 
     @classmethod
     def load(cls, folder: Path) -> Description:
-        """Read run.json of a run folder.
+        """Read run.json of a run folder. What an older version did not know yet has its default.
 
         Raises:
             RunError: there is none, or it is damaged.
@@ -65,7 +68,7 @@ class Description:
             values = json.loads(path.read_text("utf-8"))
             values |= {
                 "sources": tuple(values["sources"]),
-                "reasons": tuple(values["reasons"]),
+                "reasons": tuple(values.get("reasons", ())),
                 "corpus": CorpusConfig.from_json(values["corpus"]),
                 "model": ModelConfig.from_json(values["model"]),
                 "train": TrainConfig.from_json(values["train"]),
@@ -75,25 +78,33 @@ class Description:
             raise RunError(f"{path}: damaged: {error}") from None
 
 
-def new_run(folder: Path, description: Description, overwrite: bool) -> None:
-    """Make the folder of a new run.
+def new_run(folder: Path, description: Description, overwrite: bool) -> FolderLock:
+    """Make the folder of a new run, and lock it.
 
     Raises:
-        RunError: a run is there already, or a folder with other things in it.
+        RunError: a run is there already, or a folder with other things in it, or another process trains there.
         OutputError: it cannot be written.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; a run needs a folder")
-    if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / DESCRIPTION).is_file():
-            raise RunError(f"{folder}: not empty and not a run; choose another folder with --out")
-        if not overwrite:
-            raise RunError(f"{folder}: holds a run; --resume goes on with it, --overwrite starts anew")
-        for name in OURS:
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+    if folder.is_dir() and not (folder / DESCRIPTION).is_file() and any(p.name != LOCK for p in folder.iterdir()):
+        raise RunError(f"{folder}: not empty and not a run; choose another folder with --out")
     make_folder(folder)
-    write_json(folder / DESCRIPTION, description.to_json())
+    with ExitStack() as stack:
+        lock = stack.enter_context(FolderLock(folder))
+        if (folder / DESCRIPTION).is_file():
+            if not overwrite:
+                raise RunError(f"{folder}: holds a run; --resume goes on with it, --overwrite starts anew")
+            _clear(folder)
+        write_json(folder / DESCRIPTION, description.to_json())
+        stack.pop_all()
+    return lock
+
+
+def _clear(folder: Path) -> None:
+    for name in OURS:
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
 
 
 def default_folder(sources: tuple[str, ...], *, resume: bool) -> Path:

@@ -16,6 +16,7 @@ from rhapsode.text.corpus import Corpus, Part
 from rhapsode.text.tokenizer import Tokenizer, label_id
 from rhapsode.training.checkpoint import Checkpoint
 from rhapsode.training.folder import START, Description
+from rhapsode.training.lock import FolderLock
 from rhapsode.training.loop import Loop, Outcome
 from rhapsode.training.metrics import file_observers
 from rhapsode.training.observer import Observer
@@ -32,21 +33,27 @@ class Run:
     corpus: Corpus
     description: Description
     checkpoint: Checkpoint | None
+    lock: FolderLock
+    """of the folder, held since the run was set up, given back when it ends"""
 
     def go(
         self, observers: Sequence[Observer] = (), sampler: Callable[[ModelFile], str] | None = None, **loop: Any
     ) -> Outcome:
         """Train to the end of the budget (see `Loop.run`)."""
+        with self.lock:
+            return self._loop(observers, sampler, **loop).run()
+
+    def _loop(self, observers: Sequence[Observer], sampler: Callable[[ModelFile], str] | None, **options: Any) -> Loop:
         d, began = self.description, self.began_with()
         first = began.parameters if began else initial_parameters(d.model, d.train.seed)
         learner = make_learner(d.model, d.train, first)
         step = self.checkpoint.progress.step if self.checkpoint else None
         title = ", ".join(Path(source).name for source in d.sources)
         watching = [*file_observers(self.folder, title, self.bits_per_char(), step), *observers]
-        run = Loop(learner, self.corpus, d.train, self.folder, self.history(began), watching, sampler, **loop)
+        loop = Loop(learner, self.corpus, d.train, self.folder, self.history(began), watching, sampler, **options)
         if self.checkpoint:
-            run.resume(self.checkpoint)
-        return run.run()
+            loop.resume(self.checkpoint)
+        return loop
 
     def began_with(self) -> ModelFile | None:
         """The model that the run went on from, its vocabulary grown; None for a run that began from nothing."""
@@ -95,6 +102,7 @@ class Run:
             "val_nats_per_token": loss,
             "val_bits_per_char": None if loss is None else loss * self.bits_per_char(),
             "best_step": p.best_step,
+            "overlap": self.corpus.overlap and self.corpus.overlap.to_json(),
             "ended_by": outcome.reason,
             "backend": self.description.backend,
         }

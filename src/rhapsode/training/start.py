@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rhapsode.text.corpus import Corpus, is_corpus, open_corpus, prepare
 from rhapsode.text.tokenizer import Tokenizer
 from rhapsode.training.checkpoint import Checkpoint
 from rhapsode.training.folder import CHECKPOINT, DESCRIPTION, START, Description, new_run
+from rhapsode.training.lock import FolderLock
 from rhapsode.training.plan import Plan, make_plan
 from rhapsode.training.run import Run
 from rhapsode.training.speed import measure_speed
@@ -57,10 +59,10 @@ def start(
         plan.reasons,
         __version__,
     )
-    new_run(folder, description, overwrite)
+    lock = new_run(folder, description, overwrite)
     if base:
         starting_model(base, plan.model, corpus).save(folder / START)
-    return Run(folder, corpus, description, None)
+    return Run(folder, corpus, description, None, lock)
 
 
 def load_corpus(
@@ -125,7 +127,24 @@ def split_fields(
 
 def _resumed(sources: tuple[str, ...], folder: Path, groups: dict[type, dict[str, Any]], note: Note) -> Run:
     """The run in `folder`. Sources and options must be those it began with, except the budget, which may grow."""
-    d = Description.load(folder)
+    with ExitStack() as stack:
+        d = Description.load(folder)
+        lock = stack.enter_context(FolderLock(folder))
+        resumed = _same_fields(sources, folder, d, groups)
+        corpus = _same_corpus(folder, d, note)
+        write_json(folder / DESCRIPTION, resumed.to_json())
+        path = folder / CHECKPOINT
+        checkpoint = Checkpoint.load(path, d.model) if path.exists() else None
+        if checkpoint is None:
+            note(f"{folder}: stopped before its first checkpoint; starting from the beginning")
+        stack.pop_all()
+    return Run(folder, corpus, resumed, checkpoint, lock)
+
+
+def _same_fields(
+    sources: tuple[str, ...], folder: Path, d: Description, groups: dict[type, dict[str, Any]]
+) -> Description:
+    """What the run began with, with the budget that is named now."""
     if [Path(s).name for s in sources] != [Path(s).name for s in d.sources]:
         raise RunError(f"{folder}: a run on {', '.join(d.sources)}, found {', '.join(sources)}")
     train = d.train
@@ -136,13 +155,7 @@ def _resumed(sources: tuple[str, ...], folder: Path, groups: dict[type, dict[str
         for name, value in groups[cls].items():
             if getattr(begun, name) != value:
                 raise ConfigError(name, value, f"{getattr(begun, name)!r}, as the run began, with resume")
-    corpus, resumed = _same_corpus(folder, d, note), dataclasses.replace(d, train=train)
-    write_json(folder / DESCRIPTION, resumed.to_json())
-    path = folder / CHECKPOINT
-    checkpoint = Checkpoint.load(path, d.model) if path.exists() else None
-    if checkpoint is None:
-        note(f"{folder}: stopped before its first checkpoint; starting from the beginning")
-    return Run(folder, corpus, resumed, checkpoint)
+    return dataclasses.replace(d, train=train)
 
 
 def _same_corpus(folder: Path, d: Description, note: Note) -> Corpus:
