@@ -80,5 +80,5 @@ def test_the_demo(place):
         [sys.executable, "-m", "rhapsode", "demo"], capture_output=True, text=True, timeout=300, cwd=place
     )
     assert done.returncode == 0, done.stderr
-    assert "The " in done.stdout
+    assert "\nThe " in done.stdout
     assert "rhapsode generate demo/run" in done.stderr

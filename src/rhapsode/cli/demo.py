@@ -10,7 +10,7 @@ from rhapsode.cli.options import CommandOptions, config_options
 from rhapsode.cli.output import note
 from rhapsode.config import ModelConfig, TrainConfig, option
 
-TEXT = "python-topics.txt"
+TEXT, PROMPT = "python-topics.txt", "The "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,8 @@ def run(options: Options) -> int:
     )
     status = train.run(chosen)
     if status == 0 and not options.json:
-        print(f"\n{load(out).generate('The ', length=400, temperature=0.7, seed=1)}\n")
+        text = load(out).generate(PROMPT, length=400, temperature=0.7, seed=1)
+        print(f"\n{PROMPT}{text}\n")
         note(_next(Path(out)))
     return status
 
