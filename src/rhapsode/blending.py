@@ -110,6 +110,13 @@ class BlendEngine(Engine):
         parts = [[engine.digest for engine in self.engines], self.weights.tolist(), self.turns, self.turns_of]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
+    @property
+    def quick(self) -> Engine:
+        engines = [engine.quick for engine in self.engines]
+        if engines == self.engines:
+            return self
+        return BlendEngine(engines, None if self.turns else self.weights.tolist(), self.turns, self.turns_of)
+
     def initial_state(self, batch_size: int) -> State:
         zeros = np.zeros((batch_size, 1), np.float32)
         return self._joined([e.initial_state(batch_size) for e in self.engines], Turn(zeros, zeros))

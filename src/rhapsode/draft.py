@@ -65,7 +65,7 @@ class Draft:
         """Go on with words of one's own."""
         self._keep()
         self.text += text
-        self.session.read(text)
+        self.session.skim(text)
 
     def write(self, **sampling: Any) -> Iterator[str]:
         """Let the model go on, by the fields of `SamplingConfig`, in pieces as they come. All of it is one change, also

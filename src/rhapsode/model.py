@@ -85,9 +85,9 @@ class TextModel:
         """A new session that has read `prompt`, or what stands before a text without one (see `generate`)."""
         session, start = Session(self.engine, label=label), self.training.get("start")
         if prompt:
-            session.read(prompt)
+            session.skim(prompt)
         elif isinstance(start, str) and not self.unknown(start):
-            session.read(start)
+            session.skim(start)
         return session
 
     def load_session(self, path: str | Path) -> Session:
@@ -127,9 +127,9 @@ class Model(TextModel):
     def vector(self, text: str) -> np.ndarray:
         """What the last layer gives after reading `text` as a document: [H], float32. It is what the model predicts the
         next symbol from, so it tells most of the end of the text, of its form and style."""
-        ids = np.append(np.int32(self.tokenizer.boundary), self.tokenizer.encode(text))[:, None]
-        state = skim(self.engine, ids[:-1])
-        return hidden(self.config, self.file.parameters, ids[-1:], state)[0][0, 0]
+        ids = np.append(np.int32(self.tokenizer.boundary), self.tokenizer.encode(text))
+        state = skim(self.engine, ids, self.engine.initial_state(1))
+        return hidden(self.config, self.file.parameters, ids[-1:, None], state)[0][0, 0]
 
     def similarity(self, a: str, b: str) -> float:
         """The cosine of the angle between the vectors of two texts, from -1 to 1."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -34,6 +35,15 @@ class NativeEngine(Engine):
         """The model with its large arrays as this engine reads them: a file of it is mapped, not read, and processes
         that run it in this precision share them."""
         return replace(self.model, packed=Packed(self.precision, self._model.packed()))
+
+    @property
+    def quick(self) -> Engine:
+        return self if self.precision == "int8" else self._int8
+
+    @cached_property
+    def _int8(self) -> NativeEngine:
+        """Made when first asked for, and kept."""
+        return NativeEngine(self.model, "int8")
 
     @property
     def step_bytes(self) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from rhapsode.engine import Engine
 from rhapsode.nn.spec import State
 from rhapsode.reading import losses
+from rhapsode.reading import skim as skim_symbols
 from rhapsode.sampling import log_softmax
 
 RECENT = 4096
@@ -43,7 +44,19 @@ def read(engine: Engine, position: Position, ids: np.ndarray) -> tuple[np.ndarra
     if not len(ids):
         return np.empty(0), position
     nats, state = losses(engine, ids, position.state)
+    first = -log_softmax(position.logits)[ids[:1]]
+    return np.concatenate([first, nats]), _after(engine, position, ids, state)
+
+
+def skim(engine: Engine, position: Position, ids: np.ndarray) -> Position:
+    """The position after reading ids [N] from `position`: that of `read`, to within rounding, and sooner."""
+    if not len(ids):
+        return position
+    return _after(engine, position, ids, skim_symbols(engine, ids, position.state))
+
+
+def _after(engine: Engine, position: Position, ids: np.ndarray, state: State) -> Position:
+    """The position after ids [N], of which all but the last have led from `position` to `state`."""
     logits, state = engine.step(np.asarray(ids[-1:], np.int32), state)
     recent = np.concatenate([position.recent, ids[-RECENT:]])[-RECENT:].astype(np.int32)
-    first = -log_softmax(position.logits)[ids[:1]]
-    return np.concatenate([first, nats]), Position(state, logits[0], recent, b"")
+    return Position(state, logits[0], recent, b"")

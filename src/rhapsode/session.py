@@ -19,7 +19,7 @@ from rhapsode.errors import SessionError
 from rhapsode.generate import Written, beam_search, fresh_seed, samples, write
 from rhapsode.labels import label_of, likeliest, named
 from rhapsode.nn.spec import State
-from rhapsode.position import RECENT, Position, beginning, read
+from rhapsode.position import RECENT, Position, beginning, read, skim
 from rhapsode.rules import Rules
 from rhapsode.tensorfile import TensorFile
 from rhapsode.tensorfile import write as write_file
@@ -61,10 +61,20 @@ class Session:
 
     def read(self, text: str) -> np.ndarray:
         """Read `text`; return how surprising each of its tokens was, -ln p, [N] float64 nats."""
-        ids = self.engine.tokenizer.encode(text)
-        start = likeliest(self.engine, self.position, ids) if len(ids) else self.position
+        ids, start = self._labelled(text)
         surprisals, self.position = read(self.engine, start, ids)
         return surprisals
+
+    def skim(self, text: str) -> None:
+        """Read `text` without measuring it, a long one several times faster: what is written after it is what would be
+        written after `read`, but for rounding (see `rhapsode.reading`)."""
+        ids, start = self._labelled(text)
+        self.position = skim(self.engine, start, ids)
+
+    def _labelled(self, text: str) -> tuple[np.ndarray, Position]:
+        """The symbols of `text` and the position before them, after the label that they suit where one is due."""
+        ids = self.engine.tokenizer.encode(text)
+        return ids, likeliest(self.engine, self.position, ids) if len(ids) else self.position
 
     def generate(self, **sampling: Any) -> str:
         """Write on, by the fields of `SamplingConfig`; the session has then read what it wrote.

@@ -89,7 +89,7 @@ def _session(model: TextModel, prompt: str, options: Options) -> Session:
     if options.label is not None:
         raise ConfigError("label", options.label, f"only for a new text; that of {options.session} goes on")
     session = model.load_session(options.session)
-    session.read(prompt)
+    session.skim(prompt)
     return session
 
 
