@@ -136,6 +136,16 @@ def test_reading_tells_surprisals_and_changes_what_follows(model):
     assert session.generate(length=20, seed=1) == model.generate("bad endand", length=20, seed=1)
 
 
+def test_a_text_that_is_skimmed_leads_where_one_that_is_read_does(model, bytes_model):
+    for each in (model, bytes_model):
+        reader, skimmer = each.session("ab"), each.session("ab")
+        assert skimmer.skim("") is None and len(reader.read("cab")) == 3
+        skimmer.skim("cab")
+        assert skimmer.generate(length=30, seed=1) == reader.generate(length=30, seed=1)
+        np.testing.assert_array_equal(skimmer.position.logits, reader.position.logits)
+        np.testing.assert_array_equal(skimmer.position.recent, reader.position.recent)
+
+
 def test_a_session_has_read_what_it_wrote(model):
     session, other = model.session("bad"), model.session("bad")
     other.read(session.generate(length=15, seed=2, require=["end"]))
