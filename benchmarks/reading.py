@@ -1,7 +1,7 @@
 """How fast a model reads a prompt of a million characters: with the surprisal of each, and without any.
 
-Read in segments (rhapsode.reading) and symbol by symbol; both are compared on the surprisals of its beginning. Then it is
-skimmed; the state after it is compared with that of reading.
+Read in segments (rhapsode.reading) and symbol by symbol; both are compared on the surprisals of its beginning. Then it
+is skimmed; the state after it is compared with that of reading.
 
     python benchmarks/reading.py --model austen.safetensors --text austen.txt
 """

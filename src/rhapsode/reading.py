@@ -9,10 +9,10 @@ again, from the latter. A model that remembers for longer is read in sequence so
 Maday & Turinici 2001, with the warm-up for its coarse solver.)
 
 Of a text whose surprisals nobody asks for, such as a prompt, only the state matters. A long one is read with weights
-rounded to int8 (`Engine.quick`) up to its last `TAIL` symbols, and these in the engine's own precision: twice, from where
-the first reading ended and from the initial state. If both come to the same state, to within rounding, then nothing of
-where the tail began is left in it, nor of the int8. Else the model remembers for longer, and all is read in the
-engine's own precision.
+rounded to int8 (`Engine.quick`) up to its last `TAIL` symbols, and these in the engine's own precision: twice, from
+where the first reading ended and from the initial state. If both come to the same state, to within rounding, then
+nothing of where the tail began is left in it, nor of the int8. Else the model remembers for longer, and all is read in
+the engine's own precision.
 
 How a text is cut depends on its length alone, so what is found does not depend on batches or threads.
 """

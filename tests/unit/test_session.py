@@ -139,8 +139,9 @@ def test_reading_tells_surprisals_and_changes_what_follows(model):
 def test_a_text_that_is_skimmed_leads_where_one_that_is_read_does(model, bytes_model):
     for each in (model, bytes_model):
         reader, skimmer = each.session("ab"), each.session("ab")
-        assert skimmer.skim("") is None and len(reader.read("cab")) == 3
+        skimmer.skim("")
         skimmer.skim("cab")
+        assert len(reader.read("cab")) == 3
         assert skimmer.generate(length=30, seed=1) == reader.generate(length=30, seed=1)
         np.testing.assert_array_equal(skimmer.position.logits, reader.position.logits)
         np.testing.assert_array_equal(skimmer.position.recent, reader.position.recent)
