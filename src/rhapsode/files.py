@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +23,8 @@ def atomic(path: str | Path) -> Iterator[BinaryIO]:
     Raises:
         OutputError: the folder is missing or read-only, or the disk is full. The old file, if any, is untouched.
     """
+    import tempfile  # imports much, and most commands write no file
+
     path = Path(path)
     temporary = None
     try:

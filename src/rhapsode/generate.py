@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import secrets
+import os
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -150,7 +150,7 @@ def samples(engine: Engine, rules: Rules, position: Position, count: int = 1, to
 
 def fresh_seed() -> int:
     """A seed from the system's entropy, short enough to be typed again."""
-    return secrets.randbelow(2**32)
+    return int.from_bytes(os.urandom(4), "little")
 
 
 class Beam(NamedTuple):

@@ -25,7 +25,6 @@ configuration asks for. Sizes are compared before anything is allocated.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import typing
 from dataclasses import dataclass, field, replace
@@ -138,6 +137,8 @@ class ModelFile:
 
     def digest(self) -> str:
         """A hash of everything that decides the model's predictions; ties a saved session to its model."""
+        import hashlib
+
         digest = hashlib.sha256(json.dumps([self.config.to_json(), self.tokenizer.to_json()]).encode())
         for p in parameter_spec(self.config):
             digest.update(np.ascontiguousarray(self.parameters[p.name]).data)

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rhapsode.cli import main as frame
+from rhapsode.cli import options
 from rhapsode.cli.options import CommandOptions, UsageError, argument, config_options, describe, parse, spelling
 from rhapsode.cli.output import print_json
 from rhapsode.config import CorpusConfig, ModelConfig, SamplingConfig, TrainConfig, option
@@ -83,6 +84,50 @@ def test_a_wrong_option_is_one_line_that_names_it(words, message):
 def test_any_words_are_parsed_or_refused(words):
     with contextlib.suppress(ConfigError, UsageError):
         assert isinstance(parse(Options, words, "rhapsode test"), Options)
+
+
+COMMANDS = {name: frame.module_of(name).Options for name in ("generate", "score", "train", "export")} | {
+    "test": Options
+}
+VALUES = st.sampled_from(["3", "", "a b", "é", "=", "a=b", "-", "-3", "--seed", "None", "0.5", "x,y"])
+
+
+@st.composite
+def command_lines(draw, cls):
+    """Words for a command, most of them as they should be."""
+    words = draw(st.lists(st.sampled_from(["x", "", "é", "a b"]), max_size=3))
+    for known in draw(st.lists(st.sampled_from(describe(cls)), max_size=4)):
+        name = draw(st.sampled_from([known.name] * 6 + ["--no-" + known.name[2:], known.name.replace("-", "_")]))
+        value, way = draw(VALUES), draw(st.integers(0, 8))
+        words += [name] if known.flag and way else [f"{name}={value}"] if way > 5 else [name, value]
+    return words
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_words_are_sorted_without_tyro_as_with_it(command, data):
+    cls = COMMANDS[command]
+    words = data.draw(command_lines(cls))
+    plainly = options.sorted_plainly(cls, words)
+    if plainly is not None:
+        assert outcome(cls, plainly) == outcome(cls, options.sorted_by_tyro(cls, words, "rhapsode test"))
+
+
+def outcome(cls, found):
+    """The values of a command's fields, or the complaint about the words that were found for them."""
+    try:
+        return options._values(cls, found)
+    except (ConfigError, UsageError) as error:
+        return str(error)
+
+
+def test_what_most_people_type_needs_no_tyro():
+    words = ["m", "--prompt=-x", "--length", "9", "--greedy", "--ban", "a", "--ban", "b", "--no-echo", "--json"]
+    assert options.sorted_plainly(COMMANDS["generate"], [*words, "--no-greedy"]) is None
+    found = options._values(COMMANDS["generate"], options.sorted_plainly(COMMANDS["generate"], words))
+    assert found["prompt"] == "-x"
+    assert found["sampling"] == {"length": 9, "greedy": True, "ban": ("a", "b")}
 
 
 @pytest.mark.parametrize("cls", [ModelConfig, TrainConfig, CorpusConfig, SamplingConfig])

@@ -8,7 +8,6 @@ reader of the output has gone (as for any program that a broken pipe ends).
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import io
 import keyword
@@ -78,6 +77,8 @@ def _dispatch(words: list[str]) -> int:
         print(f"rhapsode {rhapsode.__version__}")
         return 0
     if command not in COMMANDS:
+        import difflib
+
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else "see rhapsode --help"
         return _complain(f"{command!r}: no such command; {hint}", 2)

@@ -15,17 +15,18 @@ fields of a configuration class:
     options = parse(Options, ["austen", "--top-p", "0.9"], "rhapsode generate")
     options.sampling == {"top_p": 0.9}              # only what the user named
 
-tyro finds the options in the words and shows the help; values are converted and checked here, by the same rules as in
-Python, so that a mistake is one line in the same words.
+tyro finds the options in the words and shows the help. Words that leave no question open are sorted here, as tyro
+would: importing it takes longer than writing a page of text. Values are converted and checked here in both cases, by
+the same rules as in Python, so that a mistake is one line in the same words.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import inspect
 import io
+import types
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Optional, TypeVar
@@ -75,25 +76,8 @@ def parse(cls: type[T], words: Sequence[str], prog: str) -> T:
         ConfigError: a value is not allowed.
         UsageError: an option or argument is unknown or missing, or lacks its value.
     """
-    import tyro
-
-    caught = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(caught):
-            found, unknown = tyro.cli(
-                typing.cast(Any, _mirror(cls)),
-                prog=prog,
-                args=list(words),
-                config=(tyro.conf.OmitArgPrefixes,),
-                return_unknown_args=True,
-            )
-    except SystemExit as end:
-        if end.code:
-            raise UsageError(_complaint(cls, caught.getvalue(), words, prog)) from None
-        raise
-    if unknown:
-        raise UsageError(_unknown(cls, unknown[0], prog))
-    return cls(**_values(cls, vars(found)))
+    found = sorted_plainly(cls, words)
+    return cls(**_values(cls, sorted_by_tyro(cls, words, prog) if found is None else found))
 
 
 class Described(NamedTuple):
@@ -122,6 +106,89 @@ def spelling(name: str) -> str:
     """A field's name as an option of the command line; one that is a word of Python's has an underscore behind it. The
     name of an environment variable, in capitals, stays as it is."""
     return name if name.isupper() else "--" + name.rstrip("_").replace("_", "-")
+
+
+# Which word is for which field: for each the word that was found; of a flag True or False, of what is repeatable or
+# takes all words, all of them; for the fields of a configuration class an object that has each. Or one of `_NOTHING`.
+
+
+def sorted_plainly(cls: type, words: Sequence[str]) -> dict[str, Any] | None:
+    """What `sorted_by_tyro` finds, where the words are arguments, then options in full, repeated only if they may be,
+    with values that begin with no hyphen; else None."""
+    takes, named = dict(_takes(cls)), dict[str, Any]()
+    options = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+    rest = iter(words[options:])
+    for word in rest:
+        option, equals, value = word.partition("=")
+        name, kind = takes.get(option, ("", None))
+        if kind is str or kind is list:
+            value = value if equals else next(rest, "-")
+            if (kind is str and name in named) or (not equals and value.startswith("-")):
+                return None
+            named[name] = value if kind is str else [*named.get(name, []), value]
+        elif kind is None or equals or name in named:
+            return None
+        else:
+            named[name] = kind
+    return _laid_out(cls, words[:options], named)
+
+
+def _takes(cls: type) -> Iterator[tuple[str, tuple[str, Any]]]:
+    """Each option as it is spelled, with the field that it is for, and what it takes: a word (str), one more each time
+    (list), or none, as it stands for True or False."""
+    hints = typing.get_type_hints(cls)
+    for outer in _fields(cls):
+        pair = "config" in outer.metadata
+        for field, hint in _config_fields(outer) if pair else [(outer, hints[outer.name])]:
+            name = spelling(field.name)
+            if _kind(hint) is bool:
+                yield name, (field.name, True)
+                if pair:
+                    yield "--no-" + name.removeprefix("--"), (field.name, False)
+            elif not _positional(field):
+                yield name, (field.name, list if _many(hint) else str)
+
+
+def _laid_out(cls: type, arguments: Sequence[str], named: dict[str, Any]) -> dict[str, Any] | None:
+    """The words of all fields, from the arguments and those that were named by field; None if arguments are left."""
+    hints, found = typing.get_type_hints(cls), dict[str, Any]()
+    for field in _fields(cls):
+        if "config" in field.metadata:
+            found[field.name] = types.SimpleNamespace(**{f.name: named.get(f.name) for f, _ in _config_fields(field)})
+        elif not _positional(field):
+            found[field.name] = named.get(field.name)
+        elif _many(hints[field.name]):
+            found[field.name], arguments = tuple(arguments), ()
+        else:
+            found[field.name], arguments = arguments[0] if arguments else None, arguments[1:]
+    return None if arguments else found
+
+
+def sorted_by_tyro(cls: type, words: Sequence[str], prog: str) -> dict[str, Any]:
+    """Prints the help and exits (SystemExit 0) when asked for.
+
+    Raises:
+        UsageError: an option or argument is unknown, or an option lacks its value.
+    """
+    import tyro
+
+    caught = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(caught):
+            found, unknown = tyro.cli(
+                typing.cast(Any, _mirror(cls)),
+                prog=prog,
+                args=list(words),
+                config=(tyro.conf.OmitArgPrefixes,),
+                return_unknown_args=True,
+            )
+    except SystemExit as end:
+        if end.code:
+            raise UsageError(_complaint(cls, caught.getvalue(), words, prog)) from None
+        raise
+    if unknown:
+        raise UsageError(_unknown(cls, unknown[0], prog))
+    return vars(found)
 
 
 # What tyro gets: a dataclass with the same fields, annotated with how to read them, that may all be left out. Types
@@ -181,7 +248,7 @@ def _reader(field: Field, hint: Any) -> Any:
 
 
 def _values(cls: type, found: dict[str, Any]) -> dict[str, Any]:
-    """The dataclass's fields from the words that tyro found for them."""
+    """The dataclass's fields from the words that were found for them."""
     hints, values = typing.get_type_hints(cls), {}
     for field in _fields(cls):
         words = found[field.name]
@@ -197,7 +264,7 @@ def _values(cls: type, found: dict[str, Any]) -> dict[str, Any]:
 
 
 _NOTHING: tuple[Any, ...] = (None, [], ())
-"""What tyro finds for a field that was not named."""
+"""What is found for a field that was not named."""
 
 
 def _named(field: Field, hint: Any, words: Any) -> Any:
@@ -266,6 +333,8 @@ def _unknown(cls: type, word: str, prog: str) -> str:
     """One line about a word that is no option and no argument of the command."""
     if not word.startswith("-"):
         return f"{word!r}: unexpected argument; see {prog} --help"
+    import difflib
+
     near = difflib.get_close_matches(word.split("=")[0], [spelling(f.name) for f, _ in _options(cls)], n=1)
     return f"{word}: no such option; " + (f"did you mean {near[0]}?" if near else f"see {prog} --help")
 
