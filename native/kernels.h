@@ -28,9 +28,11 @@ struct Sequence {
   const float* factors;
 
   Panels gates;  // [T * B]: forward leaves activations, backward turns them into gradients of the pre-activations
-  Panels extra;  // gru: W_hn h + b_hn, then its gradient
-  Panels h, c;   // [(T + 1) * B]: the first B rows are the incoming state; c: lstm only
+  Panels extra;  // gru: W_hn h + b_hn, then its gradient; mlstm: W_mh h, then its gradient
+  Panels h, c;   // [(T + 1) * B]: the first B rows are the incoming state; c: lstm and mlstm only
+  Panels m, dm;  // mlstm: [T * B], and of one step [B]
   const float* const* h_panels;         // panels of h, as the operand of products
+  const float* const* m_panels;         // likewise
   const float* const* gradient_panels;  // the panels whose product with weight_t is the gradient of h
 
   ConstPanels d_output;  // [T * B]

@@ -112,7 +112,7 @@ class RecurrentLayer {
   virtual ~RecurrentLayer() = default;
   // table, or weight_ih and bias; weight_hh; vectors of the cell's own (rhapsode.nn.cells).
   virtual std::vector<Parameter*> parameters() = 0;
-  // Arrays of state: 2 for lstm, else 1.
+  // Arrays of state: 2 for lstm and mlstm, else 1.
   virtual int states() const = 0;
 
   // h of all steps. state_in and state_out are `states()` arrays [B, H] and may be the same. `dropconnect` falls on
@@ -170,8 +170,8 @@ class GatedMlp {
 };
 
 // The first ones have a recurrent matrix, in the others a unit sees only its own state.
-enum class CellKind { rnn_tanh, rnn_relu, gru, lstm, mingru, minlstm, sru, rglru };
-constexpr int MATRIX_CELLS = 4, ELEMENTWISE_CELLS = 4;
+enum class CellKind { rnn_tanh, rnn_relu, gru, lstm, mlstm, mingru, minlstm, sru, rglru };
+constexpr int MATRIX_CELLS = 5, ELEMENTWISE_CELLS = 4;
 constexpr bool is_elementwise(CellKind cell) { return static_cast<int>(cell) >= MATRIX_CELLS; }
 
 enum class Precision { fp32, bf16 };

@@ -1,4 +1,4 @@
-// The recurrent layer in fp32 of cells with a recurrent matrix: rnn, gru, lstm. (The others: elementwise.cpp.)
+// The recurrent layer in fp32 of cells with a recurrent matrix: rnn, gru, lstm, mlstm. (The others: elementwise.cpp.)
 #include <algorithm>
 #include <cstring>
 
@@ -14,7 +14,9 @@
 namespace rhapsode {
 namespace {
 
-int64_t gates_of(CellKind cell) { return cell == CellKind::lstm ? 4 : cell == CellKind::gru ? 3 : 1; }
+int64_t gates_of(CellKind cell) {
+  return cell == CellKind::mlstm ? 5 : cell == CellKind::lstm ? 4 : cell == CellKind::gru ? 3 : 1;
+}
 
 class FloatRecurrent : public RecurrentLayer {
  public:
@@ -34,7 +36,7 @@ class FloatRecurrent : public RecurrentLayer {
     return all;
   }
 
-  int states() const override { return spec_.cell == CellKind::lstm ? 2 : 1; }
+  int states() const override { return spec_.cell == CellKind::lstm || multiplied() ? 2 : 1; }
 
   const Activations& forward(const LayerInput& input, int64_t T, int64_t B, const float* const* state_in,
                              float* const* state_out, const Mask& dropconnect, bool) override {
@@ -59,6 +61,7 @@ class FloatRecurrent : public RecurrentLayer {
     const Activations* d_vectors = input_.d_vectors();
     dh_.reserve(B_ * units());
     dc_.reserve(states() > 1 ? B_ * units() : 0);
+    dm_.reserve(multiplied() ? B_ * units() : 0);
     Sequence s = sequence();
     s.d_output = d_output.panels();
     s.with_state = d_state_in != nullptr;
@@ -76,7 +79,9 @@ class FloatRecurrent : public RecurrentLayer {
 
  private:
   int64_t units() const { return blocks_ * width_; }
-  Panels extra_view() { return {extra_.data(), T_ * B_, units(), width_, T_ * B_ * width_}; }
+  // Whether the gates see m instead of h, and the last gate makes m of h.
+  bool multiplied() const { return spec_.cell == CellKind::mlstm; }
+  Panels over_time(Buffer<float>& buffer) { return {buffer.data(), T_ * B_, units(), width_, T_ * B_ * width_}; }
   // Arrays of the state over time: h, c.
   Panels state(int i) {
     int64_t rows = (T_ + 1) * B_;
@@ -87,7 +92,8 @@ class FloatRecurrent : public RecurrentLayer {
   void prepare(const LayerInput& input, int64_t T, int64_t B, const Mask& dropconnect) {
     T_ = T, B_ = B, dropconnect_ = dropconnect;
     input_.read(input, T * B);
-    if (spec_.cell == CellKind::gru) extra_.reserve(T * B * units());
+    if (spec_.cell == CellKind::gru || multiplied()) extra_.reserve(T * B * units());
+    if (multiplied()) m_.reserve(T * B * units());
     h_.reserve((T + 1) * B * units());
     if (states() > 1) c_.reserve((T + 1) * B * units());
     scratch_.reserve(thread_count() * k_.scratch_per_thread);
@@ -100,11 +106,12 @@ class FloatRecurrent : public RecurrentLayer {
 
   // The operands of products whose panels do not lie at one distance.
   void lists() {
-    h_list_.resize(blocks_), extra_list_.resize(blocks_), recurrent_list_.resize(blocks_ * G_);
+    h_list_.resize(blocks_), extra_list_.resize(blocks_), m_list_.resize(blocks_), recurrent_list_.resize(blocks_ * G_);
     for (int64_t u = 0; u < blocks_; u++) {
-      h_list_[u] = state(0).panel(u), extra_list_[u] = extra_view().panel(u);
+      h_list_[u] = state(0).panel(u), extra_list_[u] = over_time(extra_).panel(u), m_list_[u] = over_time(m_).panel(u);
       for (int64_t g = 0; g < G_; g++) {
-        bool inside = spec_.cell == CellKind::gru && g == 2;  // W_hn h is multiplied by the reset gate
+        // W_hn h is multiplied by the reset gate, W_mh h by the input's part.
+        bool inside = (spec_.cell == CellKind::gru || multiplied()) && g == G_ - 1;
         recurrent_list_[u * G_ + g] = inside ? extra_list_[u] : input_.gates().panel(u * G_ + g);
       }
     }
@@ -117,9 +124,9 @@ class FloatRecurrent : public RecurrentLayer {
     s.weight_t = dropconnect_.on() ? dropped_transposed_.data() : weight_hh_->transposed().data;
     if (bias_hn_) s.bias_hn = bias_hn_->value.data();
     s.ids = input_.ids(), s.table = input_.table(), s.factors = input_.factors();
-    s.gates = input_.gates(), s.extra = extra_view(), s.h = state(0), s.c = state(1);
-    s.h_panels = h_list_.data(), s.gradient_panels = recurrent_list_.data();
-    s.dh = d_state(0), s.dc = d_state(1);
+    s.gates = input_.gates(), s.extra = over_time(extra_), s.h = state(0), s.c = state(1), s.m = over_time(m_);
+    s.h_panels = h_list_.data(), s.m_panels = m_list_.data(), s.gradient_panels = recurrent_list_.data();
+    s.dh = d_state(0), s.dc = d_state(1), s.dm = {dm_.data(), B_, spec_.hidden, width_, B_ * width_};
     s.scratch = scratch_.data();
     s.row_parts = row_parts();
     return s;
@@ -144,19 +151,32 @@ class FloatRecurrent : public RecurrentLayer {
   }
 
   void recurrent_gradients(bool accumulate, const Team& team) {
-    Tiling t = tiling(team, blocks_ * G_, units(), width_);
-    ConstPanels h = state(0).part(0, T_ * B_);
     if (bias_hn_) k_.column_sums(extra_list_.data(), T_ * B_, accumulate, bias_hn_->gradient.data(), team.part(blocks_));
     if (!dropconnect_.on()) {
-      k_.product_tn(h, recurrent_list_.data(), accumulate, weight_hh_->gradients(), t.panels, t.rows);
+      weight_gradient(accumulate, weight_hh_->gradients(), team);
       return;
     }
     // The dropped weights are no longer needed: their place holds the gradient before its mask.
     Panels whole = weight_hh_->view(dropped_.data());
-    k_.product_tn(h, recurrent_list_.data(), false, whole, t.panels, t.rows);
+    weight_gradient(false, whole, team);
     team.barrier();
     whole.columns = spec_.hidden * G_;
     k_.drop_weights(whole, weight_hh_->gradients(), G_, dropconnect_, accumulate, team.part(blocks_ * G_));
+  }
+
+  void weight_gradient(bool accumulate, Panels to, const Team& team) {
+    const ConstPanels h = state(0).part(0, T_ * B_);
+    if (!multiplied()) {
+      Tiling t = tiling(team, blocks_ * G_, units(), width_);
+      return k_.product_tn(h, recurrent_list_.data(), accumulate, to, t.panels, t.rows);
+    }
+    Tiling t = tiling(team, blocks_, units(), width_);
+    std::vector<const float*> gate(static_cast<size_t>(blocks_));
+    for (int64_t g = 0; g < G_; g++) {  // every G-th panel is the same gate's
+      for (int64_t u = 0; u < blocks_; u++) gate[static_cast<size_t>(u)] = recurrent_list_[u * G_ + g];
+      const Panels own{to.panel(g), to.rows, units(), width_, to.stride * G_};
+      k_.product_tn(g < G_ - 1 ? ConstPanels(over_time(m_)) : h, gate.data(), accumulate, own, t.panels, t.rows);
+    }
   }
 
   const RecurrentSpec spec_;
@@ -169,8 +189,8 @@ class FloatRecurrent : public RecurrentLayer {
   // Of the last forward.
   int64_t T_ = 0, B_ = 0;
   Mask dropconnect_;
-  Buffer<float> extra_, h_, c_, dh_, dc_, scratch_, dropped_, dropped_transposed_;
-  std::vector<const float*> h_list_, extra_list_, recurrent_list_;
+  Buffer<float> extra_, h_, c_, m_, dh_, dc_, dm_, scratch_, dropped_, dropped_transposed_;
+  std::vector<const float*> h_list_, extra_list_, m_list_, recurrent_list_;
   PanelActivations output_;
 };
 

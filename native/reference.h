@@ -55,25 +55,33 @@ inline double elementwise_step(CellKind cell, const double* a, const double* v, 
 
 // One layer with plain row-major arrays and gate columns g * H + u: x [T, B, G * H] (from the input), weight
 // [G * H, H], h and c [T + 1, B, H] with the first state given, d_output [T, B, H]; dh and dc [B, H] in and out;
-// d_x as x; d_m: the gradient of W_hh h (differs from d_x for gru).
+// d_x as x; d_m: the gradient of W_hh h (differs from d_x for gru and mlstm; of the latter all gates but the last see
+// `multiplied` in place of h).
 struct Recurrence {
   CellKind cell;
   int64_t T, B, H, G;
-  std::vector<double> x, weight, bias_hn, h, c, gates, m, d_output, dh, dc, d_x, d_m;
+  std::vector<double> x, weight, bias_hn, h, c, gates, m, multiplied, d_output, dh, dc, d_x, d_m;
 
   Recurrence(CellKind cell, int64_t T, int64_t B, int64_t H)
-      : cell(cell), T(T), B(B), H(H), G(cell == CellKind::lstm ? 4 : cell == CellKind::gru ? 3 : 1) {
+      : cell(cell), T(T), B(B), H(H), G(cell == CellKind::mlstm ? 5 : cell == CellKind::lstm ? 4 : cell == CellKind::gru ? 3 : 1) {
     size_t rows = static_cast<size_t>(T * B), state = static_cast<size_t>(B * H);
     x.resize(rows * static_cast<size_t>(G * H)), weight.resize(static_cast<size_t>(G * H * H));
     bias_hn.resize(static_cast<size_t>(H)), h.resize(static_cast<size_t>((T + 1) * B * H)), c = h;
     gates = m = d_x = d_m = x;
+    multiplied.resize(rows * static_cast<size_t>(H));
     d_output.resize(rows * static_cast<size_t>(H)), dh.resize(state), dc.resize(state);
   }
 
   void forward() {
     for (int64_t t = 0; t < T; t++)
-      for (int64_t b = 0; b < B; b++)
+      for (int64_t b = 0; b < B; b++) {
+        for (int64_t u = 0; u < H && cell == CellKind::mlstm; u++) {
+          const int64_t n = 4 * H + u;
+          at(m, t, b, u) = product(h, t, b, n), at(gates, t, b, n) = at(x, t, b, n);
+          unit(multiplied, t, b, u) = at(gates, t, b, n) * at(m, t, b, u);
+        }
         for (int64_t u = 0; u < H; u++) forward_unit(t, b, u);
+      }
   }
 
   void backward() {
@@ -81,11 +89,14 @@ struct Recurrence {
       for (int64_t b = 0; b < B; b++) {
         std::vector<double> before(static_cast<size_t>(H));
         for (int64_t u = 0; u < H; u++) before[static_cast<size_t>(u)] = backward_unit(t, b, u);
-        for (int64_t k = 0; k < H; k++) {
-          double sum = before[static_cast<size_t>(k)];
-          for (int64_t n = 0; n < G * H; n++) sum += at(d_m, t, b, n) * weight[static_cast<size_t>(n * H + k)];
-          dh[static_cast<size_t>(b * H + k)] = sum;
+        for (int64_t u = 0; u < H && cell == CellKind::mlstm; u++) {
+          const double d = gradient(t, b, u, 0, 4 * H);
+          const int64_t n = 4 * H + u;
+          at(d_x, t, b, n) = d * at(m, t, b, u), at(d_m, t, b, n) = d * at(gates, t, b, n);
         }
+        const int64_t first = cell == CellKind::mlstm ? 4 * H : 0;
+        for (int64_t k = 0; k < H; k++)
+          dh[static_cast<size_t>(b * H + k)] = before[static_cast<size_t>(k)] + gradient(t, b, k, first, G * H);
       }
   }
 
@@ -97,12 +108,26 @@ struct Recurrence {
     return v[static_cast<size_t>((t * B + b) * H + u)];
   }
 
+  // Of row n of the weights with a row of v.
+  double product(std::vector<double>& v, int64_t t, int64_t b, int64_t n) {
+    double sum = 0;
+    for (int64_t k = 0; k < H; k++) sum += weight[static_cast<size_t>(n * H + k)] * unit(v, t, b, k);
+    return sum;
+  }
+  // What flows through rows [first, last) of the weights back to their k-th input.
+  double gradient(int64_t t, int64_t b, int64_t k, int64_t first, int64_t last) {
+    double sum = 0;
+    for (int64_t n = first; n < last; n++) sum += at(d_m, t, b, n) * weight[static_cast<size_t>(n * H + k)];
+    return sum;
+  }
+
   void forward_unit(int64_t t, int64_t b, int64_t u) {
+    const bool four = cell == CellKind::lstm || cell == CellKind::mlstm;
+    const int64_t gates_here = four ? 4 : G;
     double a[4], p[4];
-    for (int64_t g = 0; g < G; g++) {
+    for (int64_t g = 0; g < gates_here; g++) {
       int64_t n = g * H + u;
-      p[g] = 0;
-      for (int64_t k = 0; k < H; k++) p[g] += weight[static_cast<size_t>(n * H + k)] * unit(h, t, b, k);
+      p[g] = product(cell == CellKind::mlstm ? multiplied : h, t, b, n);
       a[g] = at(x, t, b, n) + p[g];
     }
     double before = unit(h, t, b, u);
@@ -115,18 +140,20 @@ struct Recurrence {
       at(m, t, b, u) = inside;
       unit(h, t + 1, b, u) = (1 - a[1]) * a[2] + a[1] * before;
     }
-    if (cell == CellKind::lstm) {
+    if (four) {
       a[0] = sigmoid(a[0]), a[1] = sigmoid(a[1]), a[2] = std::tanh(a[2]), a[3] = sigmoid(a[3]);
       unit(c, t + 1, b, u) = a[1] * unit(c, t, b, u) + a[0] * a[2];
       unit(h, t + 1, b, u) = a[3] * std::tanh(unit(c, t + 1, b, u));
     }
-    for (int64_t g = 0; g < G; g++) at(gates, t, b, g * H + u) = a[g];
+    for (int64_t g = 0; g < gates_here; g++) at(gates, t, b, g * H + u) = a[g];
   }
 
   // The part of the gradient of the previous h that does not go through weights.
   double backward_unit(int64_t t, int64_t b, int64_t u) {
+    const bool four = cell == CellKind::lstm || cell == CellKind::mlstm;
+    const int64_t gates_here = four ? 4 : G;
     double a[4], d[4], direct = 0;
-    for (int64_t g = 0; g < G; g++) a[g] = at(gates, t, b, g * H + u);
+    for (int64_t g = 0; g < gates_here; g++) a[g] = at(gates, t, b, g * H + u);
     double d_h = dh[static_cast<size_t>(b * H + u)] + unit(d_output, t, b, u);
     if (cell == CellKind::rnn_tanh) d[0] = d_h * (1 - a[0] * a[0]);
     if (cell == CellKind::rnn_relu) d[0] = a[0] > 0 ? d_h : 0;
@@ -136,7 +163,7 @@ struct Recurrence {
       d[0] = d[2] * at(m, t, b, u) * a[0] * (1 - a[0]);
       direct = d_h * a[1];
     }
-    if (cell == CellKind::lstm) {
+    if (four) {
       double s = std::tanh(unit(c, t + 1, b, u)), &d_c = dc[static_cast<size_t>(b * H + u)];
       d_c += d_h * a[3] * (1 - s * s);
       d[0] = d_c * a[2] * a[0] * (1 - a[0]);
@@ -145,7 +172,7 @@ struct Recurrence {
       d[3] = d_h * s * a[3] * (1 - a[3]);
       d_c *= a[1];
     }
-    for (int64_t g = 0; g < G; g++) {
+    for (int64_t g = 0; g < gates_here; g++) {
       at(d_x, t, b, g * H + u) = d[g];
       at(d_m, t, b, g * H + u) = cell == CellKind::gru && g == 2 ? d[2] * a[0] : d[g];
     }

@@ -1,14 +1,17 @@
 // The cells, sixteen units at a time: rhapsode.nn.cells has the equations, and forward stands beside backward here.
 //
-//   GATES    G, pre-activations of a unit
+//   GATES    pre-activations of a unit
+//   LAYER_GATES, FIRST_GATE  of the layer's gates, those of this cell: the mlstm takes its step in two stages, each of which
+//            is a cell here and has its own Scan
 //   HALVES   blocks of 16 units that the pointwise part works on together (formats.h)
 //   SAVED    vectors that forward keeps for backward
 //   CARRIES  whether fp32 state goes from step to step beside the rounded h (rnn: the state is in h alone)
+//   TWO_GRADIENTS  whether the gradient of the last gate's input part is not that of its W h
 //   HISTORY  whether c_t is kept beside h_t; backward's `now` and `before` are c_t and c_t-1 then, else h_t and h_t-1
 //
 // forward: `s` is W_hh h_t-1, `a` the input's part, `carry` fp32 state that goes from step to step (lstm c, gru h).
 // backward: `dh` is the gradient of h_t without what `d_carry` brings; `d` receives that of W_hh h_t-1, and the result is
-// that of the last gate's input part, which differs from d's in the gru.
+// that of the last gate's input part.
 #pragma once
 
 #include "simd.h"
@@ -20,8 +23,8 @@ RHAPSODE_INLINE Vec slope_of_tanh(Vec y) { return _mm512_fnmadd_ps(y, y, all(1))
 RHAPSODE_INLINE Vec slope_of_sigmoid(Vec y) { return _mm512_fnmadd_ps(y, y, y); }     // y - y²
 
 struct Lstm {
-  static constexpr int GATES = 4, HALVES = 1, SAVED = 4;
-  static constexpr bool CARRIES = true, HISTORY = true;
+  static constexpr int GATES = 4, LAYER_GATES = 4, FIRST_GATE = 0, HALVES = 1, SAVED = 4;
+  static constexpr bool CARRIES = true, HISTORY = true, TWO_GRADIENTS = false;
 
   RHAPSODE_INLINE static Vec forward(const Vec* s, const Vec* a, Vec, Vec& c, Vec* saved) {
     Vec i = sigmoid(_mm512_add_ps(s[0], a[0]));
@@ -46,9 +49,29 @@ struct Lstm {
   }
 };
 
+// The second stage of the mlstm: an LSTM that sees m in place of h.
+struct MlstmGates : Lstm {
+  static constexpr int LAYER_GATES = 5, HALVES = 2;
+};
+
+// The first: m, whose Scan calls it h.
+struct MlstmFactor {
+  static constexpr int GATES = 1, LAYER_GATES = 5, FIRST_GATE = 4, HALVES = 2, SAVED = 2;
+  static constexpr bool CARRIES = false, HISTORY = false, TWO_GRADIENTS = true;
+
+  RHAPSODE_INLINE static Vec forward(const Vec* s, const Vec* a, Vec, Vec&, Vec* saved) {
+    saved[0] = s[0], saved[1] = a[0];
+    return _mm512_mul_ps(s[0], a[0]);
+  }
+  RHAPSODE_INLINE static Vec backward(const Vec* saved, Vec, Vec, Vec dm, Vec&, Vec* d) {
+    d[0] = _mm512_mul_ps(dm, saved[1]);
+    return _mm512_mul_ps(dm, saved[0]);
+  }
+};
+
 struct Gru {
-  static constexpr int GATES = 3, HALVES = 2, SAVED = 4;
-  static constexpr bool CARRIES = true, HISTORY = false;
+  static constexpr int GATES = 3, LAYER_GATES = 3, FIRST_GATE = 0, HALVES = 2, SAVED = 4;
+  static constexpr bool CARRIES = true, HISTORY = false, TWO_GRADIENTS = true;
 
   RHAPSODE_INLINE static Vec forward(const Vec* s, const Vec* a, Vec bias, Vec& h, Vec* saved) {
     Vec r = sigmoid(_mm512_add_ps(s[0], a[0]));
@@ -72,8 +95,8 @@ struct Gru {
 };
 
 struct RnnTanh {
-  static constexpr int GATES = 1, HALVES = 2, SAVED = 0;
-  static constexpr bool CARRIES = false, HISTORY = false;
+  static constexpr int GATES = 1, LAYER_GATES = 1, FIRST_GATE = 0, HALVES = 2, SAVED = 0;
+  static constexpr bool CARRIES = false, HISTORY = false, TWO_GRADIENTS = false;
 
   RHAPSODE_INLINE static Vec forward(const Vec* s, const Vec* a, Vec, Vec& h, Vec*) {
     return h = tanh(_mm512_add_ps(s[0], a[0]));
@@ -84,8 +107,8 @@ struct RnnTanh {
 };
 
 struct RnnRelu {
-  static constexpr int GATES = 1, HALVES = 2, SAVED = 0;
-  static constexpr bool CARRIES = false, HISTORY = false;
+  static constexpr int GATES = 1, LAYER_GATES = 1, FIRST_GATE = 0, HALVES = 2, SAVED = 0;
+  static constexpr bool CARRIES = false, HISTORY = false, TWO_GRADIENTS = false;
 
   RHAPSODE_INLINE static Vec forward(const Vec* s, const Vec* a, Vec, Vec& h, Vec*) {
     // max returns its second operand where one is not a number: what is wrong stays visible.

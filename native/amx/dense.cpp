@@ -162,22 +162,25 @@ void multiply_rows(const RowTiles& x, const bf16* weights, const Mask& mask, con
 // Within, a run of d stays in the first-level cache for all of x.
 void weight_gradient(const WeightGradient& w, int thread, int threads) {
   TileRegisters registers;
-  const Part part = part_of(w.Q, thread, threads);
+  const int64_t run = w.last_gate - w.first_gate;
+  auto pair_of = [&](int64_t i) { return i / run * w.columns.gates + w.first_gate + i % run; };
+  const Part part = part_of(w.Q / w.columns.gates * run, thread, threads);
   int64_t chunk = (1 << 20) / (2 * w.P * TILE * int64_t{sizeof(bf16)}) / PANEL_TILES * PANEL_TILES;
   if (chunk < PANEL_TILES) chunk = PANEL_TILES;
   for (int64_t begin = 0; begin < w.tiles; begin += chunk) {
     const int64_t end = w.tiles - begin < chunk ? w.tiles : begin + chunk;
-    for (int64_t q = part.first; q < part.last; q++) {
+    for (int64_t i = part.first; i < part.last; i++) {
+      const int64_t q = pair_of(i), next_q = i + 1 < part.last ? pair_of(i + 1) : q;
       float* gradient = w.gradient + q * w.P * GRAIN;
       // What is there went through the mask already, and will again: take its factor out first.
       if (w.accumulate && w.dropconnect.on() && begin == 0)
-        for (int64_t i = 0; i < w.P * GRAIN; i += LANES)
-          store(gradient + i, _mm512_mul_ps(load(gradient + i), all(1 / w.dropconnect.scale)));
+        for (int64_t n = 0; n < w.P * GRAIN; n += LANES)
+          store(gradient + n, _mm512_mul_ps(load(gradient + n), all(1 / w.dropconnect.scale)));
       for (int64_t k = begin; k < end; k += PANEL_TILES) {
         const int64_t steps = end - k < PANEL_TILES ? end - k : PANEL_TILES;
         const bf16* right = w.d.tiles + (w.d.source(q) * w.d.pitch + k) * 2 * TILE;
         const bool last_run = k + steps == end;
-        const bf16* next = last_run ? w.d.tiles + (w.d.source(q + 1 < part.last ? q + 1 : q) * w.d.pitch + begin) * 2 * TILE
+        const bf16* next = last_run ? w.d.tiles + (w.d.source(next_q) * w.d.pitch + begin) * 2 * TILE
                                     : right + steps * 2 * TILE;
         Prefetch fetch{reinterpret_cast<const char*>(next), reinterpret_cast<const char*>(next + steps * 2 * TILE)};
         for (int64_t p = 0; p < w.P; p++) {

@@ -67,18 +67,18 @@ void gate(const RowTiles& a, const RowTiles& inner, const TurnedTiles& turned, i
 // a becomes its gradient, as row tiles and token tiles.
 void gate_backward(const RowTiles& a, const RowTiles& d_inner, bf16* tokens, int64_t pitch, int thread, int threads);
 
-// Where token tiles of gradients lie: pair q at tiles + source(q) * pitch. With `extra`, of every third pair of a gru the
-// gradient of the input is not that of the recurrence, and lies behind all others.
+// Where token tiles of gradients lie: pair q at tiles + source(q) * pitch. With `extra` > 0, of every so many pairs the
+// last one's gradient of the input is not that of the recurrence, and lies behind all others.
 struct TokenTiles {
   const bf16* tiles;
-  int64_t pitch, pairs_total;
-  bool extra;
+  int64_t pitch, pairs_total, extra;
 
-  int64_t source(int64_t q) const { return extra && q % 3 == 2 ? pairs_total + q / 3 : q; }
+  int64_t source(int64_t q) const { return extra && q % extra == extra - 1 ? pairs_total + q / extra : q; }
 };
 
 // gradient[Q][P][4 fp32 tiles] (+)= x^T d over `tiles` tiles of 32 rows; x: turned tiles [2P]. DropConnect's mask
-// multiplies the result.
+// multiplies the result. Of every `columns.gates` pairs of columns only those from first_gate on, before
+// last_gate.
 struct WeightGradient {
   TurnedTiles x;
   TokenTiles d;
@@ -87,6 +87,7 @@ struct WeightGradient {
   bool accumulate;
   Mask dropconnect;
   GateColumns columns;
+  int64_t first_gate = 0, last_gate = columns.gates;
 };
 void weight_gradient(const WeightGradient& w, int thread, int threads);
 

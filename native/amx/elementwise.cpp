@@ -52,7 +52,7 @@ class TileElementwise : public RecurrentLayer {
     scan_.d_output = d_reader_.tiles.data;
     scan_.d_state_out = d_state_out ? d_state_out[0] : nullptr;
     scan_.d_state_in = d_state_in ? d_state_in[0] : nullptr;
-    const TokenTiles d{tokens_.data(), scan_.tokens_pitch, k_.gates * P_, false};
+    const TokenTiles d{tokens_.data(), scan_.tokens_pitch, k_.gates * P_, 0};
     parallel([&](const Team& team) {
       k_.backward(scan_, team.thread, team.threads);
       team.barrier();

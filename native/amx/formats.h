@@ -21,7 +21,7 @@
 // Columns of gates: 16 units of one gate make a column of tiles, two of them a PAIR q. Cells with an even number of
 // gates (lstm) pair two gates of the same 16 units, (i f) (g o); the others pair two blocks of 16 units of the same
 // gate. A BLOCK is what the pointwise part of a cell works on at once: all gates of 16 units (lstm: 2 pairs) or of
-// 32 units (gru: 3 pairs, rnn: 1).
+// 32 units (gru: 3 pairs, rnn: 1, mlstm: 5).
 #pragma once
 
 #include <cstdint>

@@ -48,8 +48,8 @@ class TileMlp : public GatedMlp {
       gate_backward(a_, d_inner, a_tokens_.data(), pitch, team.thread, team.threads);
       team.barrier();
       multiply_rows(a_, weight_in_.backward(), Mask{}, d_z_.tiles, team.thread, team.threads);
-      gradient(weight_out_, inner_turned_, {d_tokens_.data(), pitch, weight_out_.Q(), false}, blocks, accumulate, team);
-      gradient(weight_in_, reader_.turned, {a_tokens_.data(), pitch, weight_in_.Q(), false}, blocks, accumulate, team);
+      gradient(weight_out_, inner_turned_, {d_tokens_.data(), pitch, weight_out_.Q(), 0}, blocks, accumulate, team);
+      gradient(weight_in_, reader_.turned, {a_tokens_.data(), pitch, weight_in_.Q(), 0}, blocks, accumulate, team);
     });
     return d_z_;
   }

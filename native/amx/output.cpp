@@ -82,7 +82,7 @@ class TileOutput : public OutputLayer {
   }
 
   void gradients(const OutputPass& pass, bool accumulate, const Team& team) {
-    const TokenTiles d{tokens_.data(), pass.tokens_pitch, pass.Q, false};
+    const TokenTiles d{tokens_.data(), pass.tokens_pitch, pass.Q, 0};
     const TurnedTiles x{reader_.turned.data + pass.first_block * TILE, reader_.turned.pitch};
     const int64_t blocks = pass.last_block - pass.first_block;
     weight_gradient({x, d, blocks, pass.P, pass.Q, weight_.gradient.data(), accumulate, Mask{}, weight_.columns()},

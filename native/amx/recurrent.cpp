@@ -13,6 +13,7 @@ namespace {
 const ScanKernels& kernels_of(CellKind cell) {
   switch (cell) {
     case CellKind::lstm: return scan_lstm;
+    case CellKind::mlstm: return scan_mlstm;
     case CellKind::gru: return scan_gru;
     case CellKind::rnn_relu: return scan_rnn_relu;
     default: break;
@@ -43,6 +44,7 @@ class TileRecurrent : public RecurrentLayer {
     input_.read(input, T, B, training, renew);
     const GateLines lines = input_.lines();
     scan_.input = lines.lines, scan_.line_rows = lines.rows, scan_.lines = lines.numbers;
+    factor_.input = scan_.input, factor_.line_rows = scan_.line_rows, factor_.lines = scan_.lines;
     scan_.h_in = state_in[0], scan_.h_out = state_out[0];
     if (states() > 1) scan_.c_in = state_in[1], scan_.c_out = state_out[1];
     dropconnect_ = dropconnect;
@@ -99,7 +101,17 @@ class TileRecurrent : public RecurrentLayer {
     scan_.saved = renew(saved_, training ? T * blocks * R() * PAIR * k_.saved_lines * 32 : 0);
     scan_.history = renew(history_, training && k_.history ? (T + 1) * 2 * P_ * R() * TILE : 0);
     renew(tokens_, 0);
+    if (k_.factor_lines) prepare_factor();
     return true;
+  }
+
+  // The first stage shares what it does not have for itself.
+  void prepare_factor() {
+    factor_ = scan_;
+    factor_.h = renew(m_, (T_ + 1) * R() * 2 * P_ * TILE);
+    factor_.turned = renew(turned_m_, training_ ? 2 * P_ * scan_.turned_pitch * TILE : 0);
+    factor_.saved = renew(factors_, training_ ? T_ * P_ * R() * PAIR * k_.factor_lines * 32 : 0);
+    scan_.factor = &factor_;
   }
 
   void prepare_backward(bool vectors) {
@@ -112,6 +124,8 @@ class TileRecurrent : public RecurrentLayer {
       scan_.exchange[i] = renew(exchange_[i], threads_ > 1 ? threads_ * P_ * R() * 4 * SQUARE : 0);
     }
     if (vectors) scan_.d_rows = renew(d_rows_, T_ * R() * 2 * Q_ * TILE);
+    factor_.tokens_pitch = scan_.tokens_pitch, factor_.d_tokens = scan_.d_tokens, factor_.d_rows = scan_.d_rows;
+    for (int i = 0; i < 2; i++) factor_.d_gates[i] = scan_.d_gates[i];
   }
 
   template <class T>
@@ -126,15 +140,19 @@ class TileRecurrent : public RecurrentLayer {
   }
 
   void gradients(bool accumulate, int thread, int threads) {
-    const bool two = k_.token_gates > k_.gates;
-    const TokenTiles recurrent{tokens_.data(), scan_.tokens_pitch, Q_, false}, input{tokens_.data(), scan_.tokens_pitch, Q_, two};
-    const int64_t tiles = T_ * R();
-    weight_gradient({{turned_.data(), scan_.turned_pitch}, recurrent, tiles, P_, Q_, weight_hh_.gradient.data(), accumulate,
-                     dropconnect_, columns_},
-                    thread, threads);
+    const int64_t two = k_.token_gates > k_.gates ? k_.gates : 0;
+    const TokenTiles recurrent{tokens_.data(), scan_.tokens_pitch, Q_, 0}, input{tokens_.data(), scan_.tokens_pitch, Q_, two};
+    const TurnedTiles h{turned_.data(), scan_.turned_pitch}, m{turned_m_.data() + R() * TILE, scan_.turned_pitch};
+    const int64_t tiles = T_ * R(), of_m = k_.factor_lines ? k_.gates - 1 : 0;  // gates that see m
+    auto gradient = [&](const TurnedTiles& x, int64_t first, int64_t last) {
+      weight_gradient({x, recurrent, tiles, P_, Q_, weight_hh_.gradient.data(), accumulate, dropconnect_, columns_, first, last},
+                      thread, threads);
+    };
+    if (of_m) gradient(m, 0, of_m);
+    gradient(h, of_m, k_.gates);
     input_.backward(input, d_rows_.data(), accumulate, thread, threads);
     if (bias_hn_) {  // every third pair of columns: the candidate's recurrent part
-      const TokenTiles candidate{tokens_.data() + 2 * scan_.tokens_pitch * 2 * TILE, 3 * scan_.tokens_pitch, P_, false};
+      const TokenTiles candidate{tokens_.data() + 2 * scan_.tokens_pitch * 2 * TILE, 3 * scan_.tokens_pitch, P_, 0};
       row_sums({candidate, {1, 2, spec_.hidden}, 1, T_, B_, nullptr, nullptr, bias_hn_->gradient.data(), accumulate}, thread,
                threads);
     }
@@ -152,10 +170,10 @@ class TileRecurrent : public RecurrentLayer {
   bool training_ = false;
   int threads_ = 0;
   Mask dropconnect_;
-  Scan scan_{};
+  Scan scan_{}, factor_{};
   TileReader d_reader_;
   TileActivations output_;
-  Buffer<bf16> h_, turned_, saved_, history_, tokens_, d_gates_[2], d_rows_;
+  Buffer<bf16> h_, turned_, saved_, history_, m_, turned_m_, factors_, tokens_, d_gates_[2], d_rows_;
   Buffer<float> carry_, d_carry_, exchange_[2];
   Buffer<Progress> progress_;
 };

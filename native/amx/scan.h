@@ -34,23 +34,26 @@ struct Scan {
   bf16* h;        // row tiles [(T + 1) * 2R][P]; the first 32R rows are the state before
   bf16* turned;   // turned tiles [2P][turned_pitch] of the same, of which (T + 1) * R are used; null without training
   int64_t turned_pitch;
-  float* carry;   // [2P][32R][16]: c (lstm) or h (others) of the last step
+  float* carry;   // [2P][32R][16]: c (lstm, mlstm) or h (others) of the last step
   bf16* saved;    // [T][block][32R][lines a block][32]: what the cell keeps for backward; null without training
-  bf16* history;  // [T + 1][2P][16R][32]: c of the lstm, words (row 2p, row 2p + 1); else null
+  bf16* history;  // [T + 1][2P][16R][32]: c of lstm and mlstm, words (row 2p, row 2p + 1); else null
 
   const float *h_in, *c_in;  // plain [B, H]
-  float *h_out, *c_out;      // plain [B, H]
+  float *h_out, *c_out;      // plain [B, H]; null if nobody asks
 
   // Backward.
-  const bf16* d_output;               // row tiles [T * 2R][P]
+  const bf16* d_output;               // row tiles [T * 2R][P], or null for zeros
   const float *d_h_out, *d_c_out;     // plain [B, H], or null for zeros
   float *d_h_in, *d_c_in;             // plain [B, H], or null if nobody asks
   float* d_carry;                     // [2P][32R][16]
   bf16* d_gates[2];                   // row tiles [2R][Q] of this step and the next
-  bf16* d_tokens;                     // token tiles [Q (gru: Q + P)][tokens_pitch][2], of which T * R are used
+  bf16* d_tokens;                     // token tiles [Q (gru, mlstm: Q + P)][tokens_pitch][2], of which T * R are used
   int64_t tokens_pitch;
   bf16* d_rows;                       // row tiles [T * 2R][Q] of the input's part of the gates, or null (tables)
   float* exchange[2];                 // [threads][P][R][1024]: parts of dh that one thread computes for the others
+
+  // mlstm: the first stage of each step, whose h is m. It shares all but h, turned, saved and what comes from outside.
+  const Scan* factor;
 
   Progress* progress;  // [threads], zero at the start of each call
 };
@@ -61,8 +64,9 @@ struct ScanKernels {
   void (*backward)(const Scan&, int thread, int threads);
   int gates, halves, saved_lines;  // saved_lines: of 64 bytes, a row and block
   bool carries, history;
-  int token_gates;  // gates + 1 where the input's gradient of a gate differs from the recurrence's (gru)
+  int token_gates;  // gates + 1 where the input's gradient of the last gate differs from the recurrence's (gru, mlstm)
+  int factor_lines; // as saved_lines, of the first stage; 0 where there is but one
 };
-extern const ScanKernels scan_lstm, scan_gru, scan_rnn_tanh, scan_rnn_relu;
+extern const ScanKernels scan_lstm, scan_mlstm, scan_gru, scan_rnn_tanh, scan_rnn_relu;
 
 }  // namespace rhapsode::amx

@@ -2,6 +2,8 @@
 //
 //     dh_t-1 = dG_t W_hh + (what comes from the layer above)
 //
+// Where a step has two stages (mlstm), dG_t goes back to dm_t in the same way, and what dm_t leaves for the other gate to h_t-1.
+//
 // Each thread owns a run of units: it computes their dG, and of each product the part that sums over its own columns of
 // gates. That needs no dG of others; instead the threads exchange parts of dh, a fifth of the bytes. In round j a thread
 // computes its part of the j-th pair of units of each other thread, announces it, computes its part of its own j-th pair
@@ -33,7 +35,7 @@ struct BackwardPair {
   const bf16 *before_upper, *before_lower;
   const bf16 *now, *before;            // words (row 2p, row 2p + 1) of c, block_pitch from one half to the other
   const bf16* saved;
-  int64_t saved_pitch, carry_half, word_pitch;  // from one block of units to the next
+  int64_t saved_pitch, carry_half, word_pitch;  // from one block of (16) units to the next
   float* carry;
   bf16 *gates_upper, *gates_lower;     // row tiles
   bf16 *rows_upper, *rows_lower;       // row tiles of the input's part, or null
@@ -51,7 +53,7 @@ struct BackwardPair {
     row(block, r, d, extra);
     if (r % 2 == 0) {
       unrolled<COLUMNS>(RHAPSODE_LOOP(c) { store(waiting + c * 32, d[c]); });
-      if constexpr (Form::TWO_GRADIENTS)
+      if constexpr (Cell::TWO_GRADIENTS)
         unrolled<HALVES>(RHAPSODE_LOOP(half) { store(waiting + (COLUMNS + half) * 32, extra[half]); });
       return;
     }
@@ -59,7 +61,7 @@ struct BackwardPair {
       store(tokens + (block * Form::PAIRS + c / 2) * tokens_pitch + (c % 2) * TILE + r / 2 * 32,
             joined(words(waiting + c * 32), d[c]));
     });
-    if constexpr (Form::TWO_GRADIENTS)
+    if constexpr (Cell::TWO_GRADIENTS)
       unrolled<HALVES>(RHAPSODE_LOOP(half) {
         store(extra_tokens + half * TILE + r / 2 * 32, joined(words(waiting + (COLUMNS + half) * 32), extra[half]));
       });
@@ -90,7 +92,7 @@ struct BackwardPair {
       const int column = HALVES == 1 ? block : half;
       Vec y, before_y;
       if (Cell::HISTORY) {
-        const int64_t at = block * word_pitch + r / 2 * 32;
+        const int64_t at = column * word_pitch + r / 2 * 32;
         y = half_of(words(now + at), r & 1), before_y = half_of(words(before + at), r & 1);
       } else {
         y = half_of(words((r < 16 ? now_upper : now_lower) + tile_row), half);
@@ -104,51 +106,70 @@ struct BackwardPair {
       Vec input_part = Cell::backward(keep, y, before_y, dh, d_carry, gates);
       if (Cell::CARRIES) store(state, d_carry);
       unrolled<Cell::GATES>(RHAPSODE_LOOP(g) { d[g * HALVES + half] = rounded(gates[g]); });
-      if (Form::TWO_GRADIENTS) extra[half] = rounded(input_part);
+      if (Cell::TWO_GRADIENTS) extra[half] = rounded(input_part);
     });
     bf16* gates = (r < 16 ? gates_upper : gates_lower) + block * Form::PAIRS * TILE + tile_row;
     unrolled<Form::PAIRS>(RHAPSODE_LOOP(p) { store(gates + p * TILE, joined(d[2 * p], d[2 * p + 1])); });
     if (!rows_upper) return;
     bf16* inputs = (r < 16 ? rows_upper : rows_lower) + block * Form::PAIRS * TILE + tile_row;
     unrolled<Form::PAIRS>(RHAPSODE_LOOP(p) {
-      const bool other = Form::TWO_GRADIENTS && p == Form::PAIRS - 1;
+      const bool other = Cell::TWO_GRADIENTS && p == Form::PAIRS - 1;
       store(inputs + p * TILE, other ? joined(extra[0], extra[HALVES - 1]) : joined(d[2 * p], d[2 * p + 1]));
     });
   }
 };
 
-template <class Cell>
+// A row tile for d_output where nothing comes from above.
+alignas(64) constexpr bf16 NOTHING[TILE] = {};
+
 class BackwardScan {
-  using Form = FormOf<Cell>;
-  using Pair = BackwardPair<Cell>;
+  template <class Cell>
+  using Pending = Weave<BackwardPair<Cell>>;
 
  public:
   BackwardScan(const Scan& s, int thread, int threads)
-      : s_(s), P_(pairs(s.H)), R_(pairs(s.B)), Q_(Cell::GATES * P_), thread_(thread), threads_(threads),
-        part_(part_of(P_, thread, threads)), rounds_((P_ + threads - 1) / threads) {}
+      : s_(s), P_(pairs(s.H)), R_(pairs(s.B)), thread_(thread), threads_(threads), part_(part_of(P_, thread, threads)),
+        rounds_((P_ + threads - 1) / threads) {}
 
+  // A step in one stage.
+  template <class Cell>
   void run() {
-    first_step();
+    Pending<Cell> pending = first_step<Cell>();
     const int64_t last = s_.d_h_in ? 0 : 1;
-    for (int64_t t = s_.T - 1; t >= last; t--) step(t);
-    pending_.finish();
-    leave();
+    for (int64_t t = s_.T - 1; t >= last; t--) pending = stage<Cell, Cell>(t, pending, s_, t - 1);
+    pending.finish();
+    leave<Cell>();
+  }
+
+  // In two: from the gates to m, from m to h.
+  template <class Factor, class Gates>
+  void run() {
+    Pending<Gates> gates = first_step<Gates>();
+    Pending<Factor> factor;
+    for (int64_t t = s_.T - 1; t >= 0; t--) {
+      factor = stage<Gates, Factor>(t, gates, *s_.factor, t);
+      if (t > 0 || s_.d_h_in) gates = stage<Factor, Gates>(t, factor, s_, t - 1);
+    }
+    factor.finish();
+    gates.finish();
+    leave<Gates>();
   }
 
  private:
   // The pointwise part of the last step, whose dh comes from outside.
-  void first_step() {
+  template <class Cell>
+  Pending<Cell> first_step() {
     for (int64_t rb = 0; rb < R_; rb++)
       for (int64_t pair = part_.first; pair < part_.last; pair++) {
-        enter(pair, rb);
-        pending_.finish();
-        pending_ = Weave<Pair>(pointwise(s_.T - 1, pair, rb, own_[0], false));
-        pending_.finish();
+        enter<Cell>(pair, rb);
+        Pending<Cell> all(pointwise<Cell>(s_, s_.T - 1, pair, rb, own_[0], false));
+        all.finish();
       }
-    pending_ = Weave<Pair>();
+    return {};
   }
 
   // dh and dc that come with the state after the last step.
+  template <class Cell>
   void enter(int64_t pair, int64_t rb) {
     clear(own_[0], sizeof own_[0]);
     for (int half = 0; half < 2; half++) {
@@ -162,37 +183,43 @@ class BackwardScan {
     }
   }
 
-  // From dG_t: dh_t-1 and, where there is a step before, its pointwise part.
-  void step(int64_t t) {
-    bool first = true;
-    const bool rows_outside = fits_second_level(part_.size() * Cell::GATES * P_ * 2 * TILE);
+  // From the gradients of `Now`'s gates at step t to the pointwise part of `Next` at step `then`, -1 for the state before
+  // the first. `before` is what is left of Now's pointwise part; returns what is left of Next's.
+  template <class Now, class Next>
+  Pending<Next> stage(int64_t t, Pending<Now>& before, const Scan& next, int64_t then) {
+    const bool rows_outside = fits_second_level(part_.size() * Now::LAYER_GATES * P_ * 2 * TILE);
     const int64_t outer = rows_outside ? R_ : rounds_, inner = rows_outside ? rounds_ : R_;
+    Pending<Next> pending;
     for (int64_t x = 0; x < outer; x++)
-      for (int64_t y = 0; y < inner; y++) {
-        round(t, rows_outside ? y : x, rows_outside ? x : y, first);
-        first = false;
-      }
+      for (int64_t y = 0; y < inner; y++)
+        round<Now, Next>(t, rows_outside ? y : x, rows_outside ? x : y, x + y == 0 ? &before : nullptr, pending, next, then);
+    parity_of_exchange_ ^= 1;
+    return pending;
   }
 
-  void round(int64_t t, int64_t j, int64_t rb, bool first) {
-    pending_.spread(targets(j) * part_.size() * Cell::GATES);
+  template <class Now, class Next>
+  void round(int64_t t, int64_t j, int64_t rb, Pending<Now>* before, Pending<Next>& pending, const Scan& next, int64_t then) {
+    pending.spread(targets(j) * part_.size() * Now::GATES);
+    auto part_of_product = [&](int64_t pair, float* to) {
+      if (before) product_after<Now>(t, pair, rb, to, *before);
+      else product<Now>(t, pair, rb, to, pending);
+      before = nullptr;
+    };
     for (int distance = 1; distance < threads_; distance++) {
       const int other = (thread_ + distance) % threads_;
       const Part theirs = part_of(P_, other, threads_);
-      if (j >= theirs.size()) continue;
-      product(t, theirs.first + j, rb, exchange(t, thread_, theirs.first + j, rb), first);
-      first = false;
+      if (j < theirs.size()) part_of_product(theirs.first + j, exchange(thread_, theirs.first + j, rb));
     }
     publish(s_.progress[thread_], ++announced_);
-    if (j >= part_.size()) return pending_.finish();
+    if (j >= part_.size()) return pending.finish();
     const int64_t pair = part_.first + j;
     float* own = own_[parity_ ^= 1];
-    product(t, pair, rb, own, first);
-    pending_.finish();
+    part_of_product(pair, own);
+    pending.finish();
     for (int other = 0; other < threads_; other++)
       if (other != thread_) wait_for(s_.progress[other], announced_);
-    if (t > 0) pending_ = Weave<Pair>(pointwise(t - 1, pair, rb, own, true));
-    else leave_h(pair, rb, own);
+    if (then >= 0) pending = Pending<Next>(pointwise<Next>(next, then, pair, rb, own, true));
+    else leave_h<Next>(pair, rb, own);
   }
 
   int64_t targets(int64_t j) const {
@@ -201,77 +228,99 @@ class BackwardScan {
     return n;
   }
 
-  // This thread's part of dh_t-1 of a pair of units. The first product of a step overtakes the pointwise part of the
-  // last pair of the step before it, which gives its last tiles.
-  void product(int64_t t, int64_t pair, int64_t rb, float* to, bool first) {
-    const int64_t steps = part_.size() * Cell::GATES, column = part_.first * Cell::GATES;
-    const bf16* upper = s_.d_gates[t & 1] + (2 * rb * Q_ + column) * TILE;
-    const bf16* lower = upper + Q_ * TILE;
-    const bf16* weights = s_.backward_weights + (pair * Q_ + column) * 2 * TILE;
-    clear_block();
-    if (first) {
-      const int64_t ready = steps - Cell::GATES;
-      pending_.spread(ready);
-      multiply<Keep::left>(upper, lower, weights, ready, 1, pending_);
-      pending_.finish();
-      multiply<Keep::left>(upper + ready * TILE, lower + ready * TILE, weights + ready * 2 * TILE, Cell::GATES);
-      direction_ = -1;
-    } else {
-      multiply<Keep::left>(upper, lower, weights, steps, direction_, pending_);
-      direction_ = -direction_;
+  // accumulators += the gradients of this thread's pairs of units [first, first + count) times their weights to `pair`.
+  template <class Cell, class Job>
+  RHAPSODE_INLINE void multiply_gates(int64_t t, int64_t pair, int64_t rb, int64_t first, int64_t count, int64_t direction,
+                                      Job& job) const {
+    const int64_t Q = Cell::LAYER_GATES * P_, column = (part_.first + first) * Cell::LAYER_GATES + Cell::FIRST_GATE;
+    const bf16* upper = s_.d_gates[t & 1] + (2 * rb * Q + column) * TILE;
+    const bf16* lower = upper + Q * TILE;
+    const bf16* weights = s_.backward_weights + (pair * Q + column) * 2 * TILE;
+    if (Cell::GATES == Cell::LAYER_GATES)
+      return multiply<Keep::left>(upper, lower, weights, count * Cell::GATES, direction, job);
+    for (int64_t i = 0; i < count; i++) {
+      const int64_t at = (direction > 0 ? i : count - 1 - i) * Cell::LAYER_GATES * TILE;
+      multiply<Keep::left>(upper + at, lower + at, weights + 2 * at, Cell::GATES, direction, job);
     }
+  }
+
+  // This thread's part of dh_t-1 (or dm_t) of a pair of units.
+  template <class Cell, class Job>
+  void product(int64_t t, int64_t pair, int64_t rb, float* to, Job& pending) {
+    clear_block();
+    multiply_gates<Cell>(t, pair, rb, 0, part_.size(), direction_, pending);
+    direction_ = -direction_;
     store_block(contiguous(to));
   }
 
-  float* exchange(int64_t t, int64_t thread, int64_t pair, int64_t rb) const {
-    return s_.exchange[t & 1] + ((thread * P_ + pair) * R_ + rb) * 4 * SQUARE;
+  // The first one of a stage overtakes the pointwise part of the last pair of the stage before it, which gives its last
+  // tiles.
+  template <class Cell>
+  void product_after(int64_t t, int64_t pair, int64_t rb, float* to, Pending<Cell>& before) {
+    const int64_t ready = part_.size() - 1;
+    NoWeave none;
+    clear_block();
+    before.spread(ready * Cell::GATES);
+    multiply_gates<Cell>(t, pair, rb, 0, ready, 1, before);
+    before.finish();
+    multiply_gates<Cell>(t, pair, rb, ready, 1, 1, none);
+    direction_ = -1;
+    store_block(contiguous(to));
   }
 
-  Pair pointwise(int64_t t, int64_t pair, int64_t rb, const float* own, bool with_parts) {
+  float* exchange(int64_t thread, int64_t pair, int64_t rb) const {
+    return s_.exchange[parity_of_exchange_] + ((thread * P_ + pair) * R_ + rb) * 4 * SQUARE;
+  }
+
+  template <class Cell>
+  BackwardPair<Cell> pointwise(const Scan& s, int64_t t, int64_t pair, int64_t rb, const float* own, bool with_parts) {
+    using Form = FormOf<Cell>;
     const int64_t row = rb * PAIR, block = pair * 2 / Cell::HALVES, blocks = 2 * P_ / Cell::HALVES;
-    Pair p{};
+    const int64_t Q = Cell::LAYER_GATES * P_, column = pair * Cell::LAYER_GATES + Cell::FIRST_GATE;
+    BackwardPair<Cell> p{};
     p.own = own;
-    p.parts = with_parts && threads_ > 1 ? exchange(t + 1, 0, pair, rb) : nullptr;
+    p.parts = with_parts && threads_ > 1 ? exchange(0, pair, rb) : nullptr;
     p.part_pitch = P_ * R_ * 4 * SQUARE;
     p.thread = thread_, p.threads = threads_;
-    p.d_upper = s_.d_output + ((t * R_ + rb) * 2 * P_ + pair) * TILE;
-    p.d_lower = p.d_upper + P_ * TILE;
+    p.d_upper = s.d_output ? s.d_output + ((t * R_ + rb) * 2 * P_ + pair) * TILE : NOTHING;
+    p.d_lower = s.d_output ? p.d_upper + P_ * TILE : NOTHING;
     if (Cell::HISTORY) {
-      p.before = s_.history + ((t * 2 * P_ + 2 * pair) * R_ + rb) * TILE;
+      p.before = s.history + ((t * 2 * P_ + 2 * pair) * R_ + rb) * TILE;
       p.now = p.before + 2 * P_ * R_ * TILE;
       p.word_pitch = R_ * TILE;
     } else {
-      p.before_upper = s_.h + ((t * R_ + rb) * 2 * P_ + pair) * TILE;
+      p.before_upper = s.h + ((t * R_ + rb) * 2 * P_ + pair) * TILE;
       p.before_lower = p.before_upper + P_ * TILE;
       p.now_upper = p.before_upper + R_ * 2 * P_ * TILE;
       p.now_lower = p.now_upper + P_ * TILE;
     }
     p.saved_pitch = R_ * PAIR * Form::SAVED_LINES * 32;
-    if (Form::SAVED_LINES) p.saved = s_.saved + (t * blocks + block) * p.saved_pitch + row * Form::SAVED_LINES * 32;
+    if (Form::SAVED_LINES) p.saved = s.saved + (t * blocks + block) * p.saved_pitch + row * Form::SAVED_LINES * 32;
     p.carry_half = R_ * PAIR * LANES;
-    p.carry = s_.d_carry + (2 * pair * R_ * PAIR + row) * LANES;
-    p.gates_upper = s_.d_gates[t & 1] + (2 * rb * Q_ + pair * Cell::GATES) * TILE;
-    p.gates_lower = p.gates_upper + Q_ * TILE;
-    if (s_.d_rows) {
-      p.rows_upper = s_.d_rows + ((t * R_ + rb) * 2 * Q_ + pair * Cell::GATES) * TILE;
-      p.rows_lower = p.rows_upper + Q_ * TILE;
+    p.carry = s.d_carry + (2 * pair * R_ * PAIR + row) * LANES;
+    p.gates_upper = s.d_gates[t & 1] + (2 * rb * Q + column) * TILE;
+    p.gates_lower = p.gates_upper + Q * TILE;
+    if (s.d_rows) {
+      p.rows_upper = s.d_rows + ((t * R_ + rb) * 2 * Q + column) * TILE;
+      p.rows_lower = p.rows_upper + Q * TILE;
     }
-    p.tokens_pitch = s_.tokens_pitch * 2 * TILE;
-    p.tokens = s_.d_tokens + pair * Cell::GATES * p.tokens_pitch + (t * R_ + rb) * 2 * TILE;
-    if (Form::TWO_GRADIENTS) p.extra_tokens = s_.d_tokens + (Q_ + pair) * p.tokens_pitch + (t * R_ + rb) * 2 * TILE;
-    p.rows = static_cast<int>(s_.B - row < PAIR ? s_.B - row : PAIR);
+    p.tokens_pitch = s.tokens_pitch * 2 * TILE;
+    p.tokens = s.d_tokens + column * p.tokens_pitch + (t * R_ + rb) * 2 * TILE;
+    if (Cell::TWO_GRADIENTS) p.extra_tokens = s.d_tokens + (Q + pair) * p.tokens_pitch + (t * R_ + rb) * 2 * TILE;
+    p.rows = static_cast<int>(s.B - row < PAIR ? s.B - row : PAIR);
     p.waiting = waiting_;
     return p;
   }
 
   // The gradient of the h before the first step: the product, the others' parts and, where h is carried, its own way.
+  template <class Cell>
   void leave_h(int64_t pair, int64_t rb, const float* own) const {
     for (int half = 0; half < 2; half++) {
       const int64_t unit = pair * PAIR + half * LANES;
       for (int r = 0; r < PAIR && rb * PAIR + r < s_.B; r++) {
         Vec sum = load(own + in_block(r, half));
         for (int other = 0; other < threads_; other++)
-          if (other != thread_) sum = _mm512_add_ps(sum, load(exchange(0, other, pair, rb) + in_block(r, half)));
+          if (other != thread_) sum = _mm512_add_ps(sum, load(exchange(other, pair, rb) + in_block(r, half)));
         if (Cell::CARRIES && !Cell::HISTORY)
           sum = _mm512_add_ps(sum, load(s_.d_carry + (((2 * pair + half) * R_ + rb) * PAIR + r) * LANES));
         store_plain(sum, s_.d_h_in + (rb * PAIR + r) * s_.H + unit, s_.H - unit);
@@ -279,6 +328,7 @@ class BackwardScan {
     }
   }
 
+  template <class Cell>
   void leave() const {
     if (!Cell::HISTORY || !s_.d_c_in) return;
     for (int64_t unit = part_.first * PAIR; unit < part_.last * PAIR && unit < s_.H; unit += LANES)
@@ -286,25 +336,27 @@ class BackwardScan {
         store_plain(load(s_.d_carry + (unit / LANES * R_ * PAIR + b) * LANES), s_.d_c_in + b * s_.H + unit, s_.H - unit);
   }
 
+  static constexpr int MOST_COLUMNS = 8;  // of 16, in a block of any cell
+
   const Scan& s_;
-  const int64_t P_, R_, Q_;
+  const int64_t P_, R_;
   const int thread_, threads_;
   const Part part_;
   const int64_t rounds_;
-  Weave<Pair> pending_;
   int32_t announced_ = 0;
-  int parity_ = 0;
+  int parity_ = 0, parity_of_exchange_ = 0;
   int64_t direction_ = 1;
   alignas(64) float own_[2][4 * SQUARE];
-  alignas(64) bf16 waiting_[(Form::COLUMNS + 2) * 32];
+  alignas(64) bf16 waiting_[(MOST_COLUMNS + 2) * 32];
 };
 
-template <class Cell>
+// `Stages`: the cell of a step, or those of its two stages.
+template <class... Stages>
 void scan_backward(const Scan& s, int thread, int threads) {
   const int active = active_threads(pairs(s.H), threads);
   if (thread >= active) return;
   TileRegisters registers;
-  BackwardScan<Cell>(s, thread, active).run();
+  BackwardScan(s, thread, active).run<Stages...>();
 }
 
 }  // namespace

@@ -20,17 +20,18 @@ struct ForwardBlock {
   using Form = FormOf<Cell>;
   static constexpr int HALVES = Cell::HALVES, COLUMNS = Form::COLUMNS;
 
-  const float* products;  // W_hh h: [pairs of a block][2][2][16][16]
+  const float* products;  // W h: [pairs of a block][2][2][16][16]
   const bf16* input;      // lines of this block
   const int32_t* lines;
   const float* bias;
   float* carry;
   int64_t carry_half;  // from one half's carry to the other's
   bf16 *h_upper, *h_lower;  // row tiles of the pair of units
-  float* waiting;      // what the first of two rows leaves for the second, [HALVES + 1][16]
+  float* waiting;      // what the first of two rows leaves for the second, [2 * HALVES][16]
   float* even_half;    // lstm: h of the even block of the pair, [32][16]
   bool odd;
   bf16 *saved, *history, *turned_words;  // null without training
+  int64_t history_half;
   bf16* turned[2];
   float* h_out;        // plain, at the last step, else null
   int64_t unit, H;
@@ -47,13 +48,16 @@ struct ForwardBlock {
     // A word of the turned tile holds two rows: the first of them waits.
     if (r % 2 == 0) {
       unrolled<HALVES>(RHAPSODE_LOOP(half) { store(waiting + half * LANES, h[half]); });
-      if (Cell::HISTORY) store(waiting + HALVES * LANES, c[0]);
+      if (Cell::HISTORY) unrolled<HALVES>(RHAPSODE_LOOP(half) { store(waiting + (HALVES + half) * LANES, c[half]); });
       return;
     }
     unrolled<HALVES>(RHAPSODE_LOOP(half) {
       store(turned_words + (half * 16 + r / 2) * 32, joined(load(waiting + half * LANES), h[half]));
     });
-    if (Cell::HISTORY) store(history + r / 2 * 32, joined(load(waiting + HALVES * LANES), c[0]));
+    if (Cell::HISTORY)
+      unrolled<HALVES>(RHAPSODE_LOOP(half) {
+        store(history + half * history_half + r / 2 * 32, joined(load(waiting + (HALVES + half) * LANES), c[half]));
+      });
   }
 
  private:
@@ -62,7 +66,7 @@ struct ForwardBlock {
 
   RHAPSODE_INLINE void row(int r, Vec* h, Vec* c) {
     Vec s[COLUMNS], a[COLUMNS], kept[Form::SAVED_VECTORS + 1];
-    const bf16* line = input + int64_t{lines[r]} * (Form::PAIRS * 32);
+    const bf16* line = input + int64_t{lines[r]} * (Form::LAYER_PAIRS * 32);
     unrolled<Form::PAIRS>(RHAPSODE_LOOP(p) {
       Words w = words(line + p * 32);
       const float* from = products + p * 4 * SQUARE + in_block(r, 0);
@@ -138,7 +142,7 @@ ForwardBlock<Cell> forward_block(const Scan& s, int64_t t, int64_t block, int64_
   const int64_t P = pairs(s.H), R = pairs(s.B), row = rb * PAIR, unit_block = block * Cell::HALVES;
   const int64_t pair = unit_block / 2, blocks = 2 * P / Cell::HALVES, last = s.T - 1;
   ForwardBlock<Cell> f{};
-  f.input = s.input + block * s.line_rows * Form::PAIRS * 32;
+  f.input = s.input + (block * s.line_rows * Form::LAYER_PAIRS + Form::FIRST_PAIR) * 32;
   f.lines = s.lines + (t * R + rb) * PAIR;
   f.bias = s.bias ? s.bias + unit_block * LANES : nullptr;
   f.carry = s.carry + (unit_block * R * PAIR + row) * LANES;
@@ -148,64 +152,101 @@ ForwardBlock<Cell> forward_block(const Scan& s, int64_t t, int64_t block, int64_
   f.odd = unit_block & 1;
   if (s.saved) f.saved = s.saved + (((t * blocks + block) * R + rb) * PAIR) * Form::SAVED_LINES * 32;
   if (Cell::HISTORY && s.history) f.history = s.history + (((t + 1) * 2 * P + unit_block) * R + rb) * TILE;
+  f.history_half = R * TILE;
   if (s.turned)
     for (int half = 0; half < Cell::HALVES; half++)
       f.turned[half] = s.turned + ((unit_block + half) * s.turned_pitch + (t + 1) * R + rb) * TILE;
-  f.h_out = t == last ? s.h_out + row * s.H : nullptr;
+  f.h_out = t == last && s.h_out ? s.h_out + row * s.H : nullptr;
   f.unit = unit_block * LANES, f.H = s.H;
   f.rows = static_cast<int>(s.B - row < PAIR ? s.B - row : PAIR);
   return f;
 }
 
+// What one thread needs for itself.
 template <class Cell>
-void scan_forward(const Scan& s, int thread, int threads) {
+struct ForwardScratch {
+  alignas(64) float products[2][FormOf<Cell>::PAIRS * 4 * SQUARE], even_half[PAIR * LANES], waiting[4 * LANES];
+  alignas(64) bf16 turned_words[2 * TILE];
+};
+
+// One step of `Cell` for one thread's pairs of units: `left` is h before it, or what takes its place, row tiles [2R][P].
+template <class Cell>
+void forward_step(const Scan& s, int64_t t, Part part, const bf16* left, ForwardScratch<Cell>& scratch) {
   using Form = FormOf<Cell>;
   const int64_t P = pairs(s.H), R = pairs(s.B);
+  // Which loop is outside: rows, so that their panel of h stays in the first-level cache, unless the weights would then
+  // have to come from beyond the second-level cache once for each block of rows.
+  const bool rows_outside = fits_second_level(part.size() * Cell::LAYER_GATES * P * 2 * TILE);
+  const int64_t blocks_a_pair = 2 / Cell::HALVES, outer = rows_outside ? R : part.size(), inner = R * part.size() / outer;
+  Weave<ForwardBlock<Cell>> pending;
+  int parity = 0, direction = 1;
+  for (int64_t x = 0; x < outer; x++)
+    for (int64_t y = 0; y < inner; y++)
+      for (int64_t half = 0; half < blocks_a_pair; half++) {
+        const int64_t rb = rows_outside ? x : y, pair = part.first + (rows_outside ? y : x);
+        const int64_t block = pair * blocks_a_pair + half;
+        const bf16 *upper = left + rb * 2 * P * TILE, *lower = upper + P * TILE;
+        const bf16* weights = s.forward_weights + (block * Form::LAYER_PAIRS + Form::FIRST_PAIR) * P * 2 * TILE;
+        float* sums = scratch.products[parity];
+        pending.spread(Form::PAIRS * P);
+        for (int p = 0; p < Form::PAIRS; p++) {
+          clear_block();
+          multiply<Keep::left>(upper, lower, weights + p * P * 2 * TILE, P, direction, pending);
+          store_block(contiguous(sums + p * 4 * SQUARE));
+          if (P > PANEL_TILES) direction = -direction;
+        }
+        pending.finish();
+        ForwardBlock<Cell> next = forward_block<Cell>(s, t, block, rb);
+        next.products = sums, next.even_half = scratch.even_half, next.waiting = scratch.waiting;
+        next.turned_words = s.turned ? scratch.turned_words : nullptr;
+        if (next.rows < PAIR - 1) clear(scratch.turned_words, sizeof scratch.turned_words);
+        pending = Weave<ForwardBlock<Cell>>(next);
+        parity ^= 1;
+      }
+  pending.finish();
+}
+
+// Runs take(t, part, stage) for each step; it gives stage(f) what to do, each of which needs what all threads have done in
+// the one before. `Cell` has the state.
+template <class Cell, class Take>
+RHAPSODE_INLINE void over_steps(const Scan& s, int thread, int threads, Take take) {
+  const int64_t P = pairs(s.H);
   const int active = active_threads(P, threads);
   if (thread >= active) return;
   const Part part = part_of(P, thread, active);
   TileRegisters registers;
-  alignas(64) float products[2][Form::PAIRS * 4 * SQUARE], even_half[PAIR * LANES], waiting[3 * LANES];
-  alignas(64) bf16 turned_words[2 * TILE];
-
   enter_state<Cell>(s, part);
-  publish(s.progress[thread], 1);
-
-  // Which loop is outside: rows, so that their panel of h stays in the first-level cache, unless the weights would then
-  // have to come from beyond the second-level cache once for each block of rows.
-  const bool rows_outside = fits_second_level(part.size() * Cell::GATES * P * 2 * TILE);
-  const int64_t blocks_a_pair = 2 / Cell::HALVES, outer = rows_outside ? R : part.size(), inner = R * part.size() / outer;
-  for (int64_t t = 0; t < s.T; t++) {
-    for (int other = 0; other < active; other++)
-      if (other != thread) wait_for(s.progress[other], static_cast<int32_t>(t + 1));
-    Weave<ForwardBlock<Cell>> pending;
-    int parity = 0, direction = 1;
-    for (int64_t x = 0; x < outer; x++)
-      for (int64_t y = 0; y < inner; y++)
-        for (int64_t half = 0; half < blocks_a_pair; half++) {
-          const int64_t rb = rows_outside ? x : y, pair = part.first + (rows_outside ? y : x);
-          const int64_t block = pair * blocks_a_pair + half;
-          const bf16 *upper = s.h + (t * R + rb) * 2 * P * TILE, *lower = upper + P * TILE;
-          float* sums = products[parity];
-          pending.spread(Form::PAIRS * P);
-          for (int p = 0; p < Form::PAIRS; p++) {
-            clear_block();
-            multiply<Keep::left>(upper, lower, s.forward_weights + (block * Form::PAIRS + p) * P * 2 * TILE, P, direction,
-                                 pending);
-            store_block(contiguous(sums + p * 4 * SQUARE));
-            if (P > PANEL_TILES) direction = -direction;
-          }
-          pending.finish();
-          ForwardBlock<Cell> next = forward_block<Cell>(s, t, block, rb);
-          next.products = sums, next.even_half = even_half, next.waiting = waiting, next.turned_words = s.turned ? turned_words : nullptr;
-          if (next.rows < PAIR - 1) clear(turned_words, sizeof turned_words);
-          pending = Weave<ForwardBlock<Cell>>(next);
-          parity ^= 1;
-        }
-    pending.finish();
-    publish(s.progress[thread], static_cast<int32_t>(t + 2));
-  }
+  int32_t done = 1;
+  publish(s.progress[thread], done);
+  for (int64_t t = 0; t < s.T; t++)
+    take(t, part, [&](auto work) {
+      for (int other = 0; other < active; other++)
+        if (other != thread) wait_for(s.progress[other], done);
+      work();
+      publish(s.progress[thread], ++done);
+    });
   leave_state<Cell>(s, part);
+}
+
+template <class Cell>
+void scan_forward(const Scan& s, int thread, int threads) {
+  const int64_t step = pairs(s.B) * 2 * pairs(s.H) * TILE;
+  ForwardScratch<Cell> scratch;
+  over_steps<Cell>(s, thread, threads, [&](int64_t t, Part part, auto stage) {
+    stage([&] { forward_step<Cell>(s, t, part, s.h + t * step, scratch); });
+  });
+}
+
+// In two stages: m from h, h from m.
+template <class Factor, class Gates>
+void scan_forward(const Scan& s, int thread, int threads) {
+  const int64_t step = pairs(s.B) * 2 * pairs(s.H) * TILE;
+  ForwardScratch<Factor> factor_scratch;
+  ForwardScratch<Gates> scratch;
+  over_steps<Gates>(s, thread, threads, [&](int64_t t, Part part, auto stage) {
+    stage([&] { forward_step<Factor>(*s.factor, t, part, s.h + t * step, factor_scratch); });
+    stage([&] { forward_step<Gates>(s, t, part, s.factor->h + (t + 1) * step, scratch); });
+  });
 }
 
 }  // namespace

@@ -13,8 +13,8 @@ struct FormOf {
   static constexpr int PAIRS = COLUMNS / 2;
   static constexpr int SAVED_VECTORS = Cell::SAVED * Cell::HALVES;  // a row and block
   static constexpr int SAVED_LINES = SAVED_VECTORS / 2;
-  // The gru's last gate has one gradient for its input and one for its recurrence.
-  static constexpr bool TWO_GRADIENTS = Cell::GATES == 3;
+  // Of a line of the input's part and of a block of the layer's weights: pairs, and this cell's first one.
+  static constexpr int LAYER_PAIRS = Cell::LAYER_GATES * Cell::HALVES / 2, FIRST_PAIR = Cell::FIRST_GATE * Cell::HALVES / 2;
 };
 
 struct Part {

@@ -34,7 +34,7 @@ struct Products {
 };
 
 // Rows r of one time step; units are whole lines. m: the gates of these lines, rows `ld_m` apart; for gru what they receive
-// from h, and a: what they receive from the input, rows of the gates of all lines; element-wise cells have a alone. h_before,
+// from h, for mlstm from what `multiply` makes of h, and a: what they receive from the input, rows of the gates of all lines; element-wise cells have a alone. h_before,
 // h, c: rows `ld` apart. own: vectors of the cell's own, likewise.
 struct CellRows {
   int64_t rows;
@@ -49,11 +49,13 @@ struct CellRows {
 };
 
 // From MINGRU on: cells whose recurrence is element-wise.
-enum CellIndex { RNN_TANH, RNN_RELU, GRU, LSTM, MINGRU, MINLSTM, SRU, RGLRU, CELLS };
+enum CellIndex { RNN_TANH, RNN_RELU, GRU, LSTM, MLSTM, MINGRU, MINLSTM, SRU, RGLRU, CELLS };
 
 struct Kernels {
   Products products[WEIGHT_TYPES];
   void (*cell[CELLS])(const CellRows&);
+  // mlstm: h = the last gate of a, times m, which has it alone.
+  void (*multiply)(const CellRows&);
   // With activation functions of lower accuracy where that is faster, for weights that are rounded.
   void (*quick_cell[CELLS])(const CellRows&);
 

@@ -8,6 +8,7 @@ namespace {
 
 int64_t gates_of(CellIndex cell) {
   switch (cell) {
+    case MLSTM: return 5;
     case LSTM:
     case SRU:
     case RGLRU: return 4;
@@ -37,7 +38,7 @@ std::vector<const char*> own_vectors(CellIndex cell) {
   if (cell == RGLRU) return {"decay"};
   return {};
 }
-bool has_memory(CellIndex cell) { return cell == LSTM || cell == SRU || cell == RGLRU; }
+bool has_memory(CellIndex cell) { return cell == LSTM || cell == MLSTM || cell == SRU || cell == RGLRU; }
 
 Model::Model(const Config& c, const FindParameter& find, const FindPacked& find_packed)
     : config(c), kernels(current_kernels()), gates(gates_of(c.cell)), unit_lines((c.hidden + LINE - 1) / LINE),
@@ -63,7 +64,7 @@ Model::Model(const Config& c, const FindParameter& find, const FindPacked& find_
 
 int64_t Model::step_bytes() const {
   int64_t bytes = output.bytes();
-  for (const Layer& layer : layers) bytes += layer.input.bytes() + layer.recurrent.bytes() + layer.mlp.in.bytes() + layer.mlp.out.bytes();
+  for (const Layer& layer : layers) bytes += layer.input.bytes() + layer.recurrent.bytes() + layer.multiplier.bytes() + layer.mlp.in.bytes() + layer.mlp.out.bytes();
   return bytes;
 }
 
@@ -87,8 +88,13 @@ Layer Model::make_layer(int64_t number, const FindParameter& find, const FindPac
     layer.bias.reserve(gate_width);
     spread_gates(find(name + "bias", {GH}), layer.bias.data());
   }
-  if (has_matrix(config.cell))
+  if (config.cell == MLSTM) {
+    const std::string whole = name + "weight_hh";
+    layer.recurrent = matrix(whole, {name + "weight_hm", 0, 4, 5}, config.hidden, config.hidden, find, find_packed);
+    layer.multiplier = matrix(whole, {name + "weight_mh", 4, 1, 5}, config.hidden, config.hidden, find, find_packed);
+  } else if (has_matrix(config.cell)) {
     layer.recurrent = matrix(name + "weight_hh", config.hidden, gates, config.hidden, find, find_packed);
+  }
   const std::vector<const char*> own = own_vectors(config.cell);
   layer.own.reserve(static_cast<int64_t>(own.size()) * width);
   for (size_t i = 0; i < own.size(); i++)
@@ -150,10 +156,10 @@ Array<float> Model::table(const std::string& name, int64_t size, const FindPacke
   return found;
 }
 
-PackedMatrix Model::matrix(const std::string& name, int64_t units, int64_t gates, int64_t inputs, const FindParameter& find,
-                           const FindPacked& find_packed) {
-  const int64_t lines = round_up(units, LINE) / LINE * gates;
-  const std::string data = name + ".packed", scale = name + ".scale", sums = name + ".sums";
+PackedMatrix Model::matrix(const std::string& name, const Gates& gates, int64_t units, int64_t inputs,
+                           const FindParameter& find, const FindPacked& find_packed) {
+  const int64_t lines = round_up(units, LINE) / LINE * gates.count;
+  const std::string data = gates.name + ".packed", scale = gates.name + ".scale", sums = gates.name + ".sums";
   PackedMatrix m = without_arrays(config.type, lines, inputs);
   const int64_t integers = config.type == WeightType::int8 ? lines * LINE : 0;
   m.data = Array<uint8_t>(static_cast<const uint8_t*>(find_packed(data, m.bytes())), m.bytes());
@@ -162,11 +168,11 @@ PackedMatrix Model::matrix(const std::string& name, int64_t units, int64_t gates
     m.sums = Array<int32_t>(static_cast<const int32_t*>(find_packed(sums, integers * 4)), integers);
   }
   if (!m.data.data() || (integers && !(m.scale.data() && m.sums.data()))) {
-    const float* weight = find(name, {gates * units, inputs});
+    const float* weight = find(name, {gates.total * units, inputs}) + gates.first * units * inputs;
     std::vector<const float*> rows(static_cast<size_t>(lines * LINE));
-    for (int64_t g = 0; g < gates; g++)
+    for (int64_t g = 0; g < gates.count; g++)
       for (int64_t u = 0; u < units; u++)
-        rows[static_cast<size_t>((u / LINE * gates + g) * LINE + u % LINE)] = weight + (g * units + u) * inputs;
+        rows[static_cast<size_t>((u / LINE * gates.count + g) * LINE + u % LINE)] = weight + (g * units + u) * inputs;
     m = pack(config.type, rows, inputs);
   }
   packed.push_back({data, m.data.data(), m.bytes()});

@@ -59,6 +59,7 @@ struct Layer {
   PackedMatrix input;
   Buffer<float> bias;           // gates
   PackedMatrix recurrent;       // none where the recurrence is element-wise
+  PackedMatrix multiplier;      // mlstm: W_mh; `recurrent` has the gates that see m
   Buffer<float> own;            // vectors of the cell's own, rows of units
   Buffer<float> recurrent_base; // gru: what is added to W_hh h: zeros, and b_hn at its gate
 };
@@ -120,9 +121,18 @@ class Model {
   // What is found packed, or `fill`ed in.
   Array<float> table(const std::string& name, int64_t size, const FindPacked& find_packed,
                      const std::function<void(float*)>& fill);
-  // Likewise, from the parameter's rows, [gates * units, inputs], in the order of gates.
-  PackedMatrix matrix(const std::string& name, int64_t units, int64_t gates, int64_t inputs, const FindParameter& find,
+  // Some gates of a parameter [total * units, inputs]; name: what it is packed as.
+  struct Gates {
+    std::string name;
+    int64_t first, count, total;
+  };
+  // Likewise, from the parameter's rows, in the order of gates.
+  PackedMatrix matrix(const std::string& name, const Gates& gates, int64_t units, int64_t inputs, const FindParameter& find,
                       const FindPacked& find_packed);
+  PackedMatrix matrix(const std::string& name, int64_t units, int64_t gates, int64_t inputs, const FindParameter& find,
+                      const FindPacked& find_packed) {
+    return matrix(name, {name, 0, gates, gates}, units, inputs, find, find_packed);
+  }
   void spread_gates(const float* plain, float* row) const;
 };
 

@@ -31,6 +31,7 @@ Walk::Walk(const Model& model, int64_t rows, int64_t most_steps, int threads)
   for (LayerState& s : states_) {
     for (Buffer<float>& h : s.h) h.reserve(n * m_.width);
     if (has_memory(m_.config.cell)) s.c.reserve(rows * m_.width);
+    if (m_.config.cell == MLSTM) s.m.reserve(rows * m_.width);
   }
   if (m_.config.inner) inner_.reserve(n * m_.inner_lines * LINE), fed_.reserve(n * m_.width);
   bool vectors = m_.layers.size() > 1 || m_.config.input != InputKind::one_hot;
@@ -151,7 +152,8 @@ void Walk::recur(size_t number, int64_t T, const Team& team) {
   const Range lines = unit_part(m_.unit_lines, m_.gates, team).lines;
   const auto* cells = m_.config.type == WeightType::fp32 ? m_.kernels.cell : m_.kernels.quick_cell;
   const bool gru = m_.config.cell == GRU, matrix = has_matrix(m_.config.cell);
-  const std::vector<const float*> same(gru ? static_cast<size_t>(rows_) : 0, layer.recurrent_base.data());
+  const bool multiplied = m_.config.cell == MLSTM;
+  const std::vector<const float*> same(gru || multiplied ? static_cast<size_t>(rows_) : 0, layer.recurrent_base.data());
   const int64_t most = lines_at_once(m_, rows_);
   const float* before = last_h(number, own);
   float* h = s.h[own.pieces % 2].data();
@@ -162,15 +164,32 @@ void Walk::recur(size_t number, int64_t T, const Team& team) {
       if (team.threads > 1 && t == T - 1) team.barrier();
       continue;
     }
-    Operand operand = prepare(layer.recurrent, before, m_.width, rows_, own);
+    if (multiplied) {
+      multiply(layer, {before, m_.width}, received, s.m.data(), lines, own);
+      if (team.threads > 1) team.barrier();
+    }
+    Operand operand = prepare(layer.recurrent, multiplied ? s.m.data() : before, m_.width, rows_, own);
+    const int64_t gates = multiplied ? m_.gates - 1 : m_.gates;
     for (Range some{lines.first, lines.first}; some.last < lines.last; some.first = some.last) {
       some.last = std::min(some.first + most, lines.last);
-      m_.products().product(layer.recurrent, gate_groups(m_.gates, some), operand, rows_, gru ? same.data() : received,
-                            own.gates.data(), most * m_.gates * LINE);
-      cells[m_.config.cell]({rows_, some, own.gates.data(), most * m_.gates * LINE, received, before, h, s.c.data(), m_.width,
+      m_.products().product(layer.recurrent, gate_groups(gates, some), operand, rows_,
+                            gru || multiplied ? same.data() : received, own.gates.data(), most * gates * LINE);
+      cells[m_.config.cell]({rows_, some, own.gates.data(), most * gates * LINE, received, before, h, s.c.data(), m_.width,
                              nullptr});
     }
     if (team.threads > 1) team.barrier();
+  }
+}
+
+// m = a_m * (W_mh h) of the mlstm, for these lines.
+void Walk::multiply(const Layer& layer, Vectors before, const float* const* received, float* m, Range lines, Own& own) const {
+  const std::vector<const float*> nothing(static_cast<size_t>(rows_), nullptr);
+  const int64_t most = lines_at_once(m_, rows_);
+  Operand operand = prepare(layer.multiplier, before.data, before.ld, rows_, own);
+  for (Range some{lines.first, lines.first}; some.last < lines.last; some.first = some.last) {
+    some.last = std::min(some.first + most, lines.last);
+    m_.products().product(layer.multiplier, gate_groups(1, some), operand, rows_, nothing.data(), own.gates.data(), most * LINE);
+    m_.kernels.multiply({rows_, some, own.gates.data(), most * LINE, received, nullptr, m, nullptr, m_.width, nullptr});
   }
 }
 

@@ -48,6 +48,7 @@ class Walk {
   struct LayerState {
     Buffer<float> h[2];  // outputs of the latest piece and of the one before, in turn: rows t * R + r
     Buffer<float> c;
+    Buffer<float> m;     // mlstm: of the latest step
   };
   // Rows of vectors, `ld` floats apart.
   struct Vectors {
@@ -61,6 +62,7 @@ class Walk {
   Operand prepare(const PackedMatrix& w, const float* x, int64_t ld, int64_t n, Own& own) const;
   void receive(const Layer& layer, const int32_t* ids, Vectors x, int64_t n, Range groups, Own& own) const;
   void recur(size_t number, int64_t T, const Team& team);
+  void multiply(const Layer& layer, Vectors before, const float* const* received, float* m, Range lines, Own& own) const;
 
   // blocks.cpp
   int64_t past_size(size_t layer) const;

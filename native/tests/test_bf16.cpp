@@ -142,6 +142,11 @@ void recurrence(const std::string& isa, const Case& k) {
   std::map<std::string, Doubles> expected;
   for (Parameter* p : layer->parameters()) expected[p->name].resize(size_t(p->plain_size()));
   add_product_tn(r.d_m, before, rows, N, k.H, expected["weight_hh"]);
+  if (k.cell == CellKind::mlstm) {
+    Doubles of_m(expected["weight_hh"].size());
+    add_product_tn(r.d_m, r.multiplied, rows, N, k.H, of_m);
+    std::copy_n(of_m.begin(), 4 * k.H * k.H, expected["weight_hh"].begin());
+  }
   if (k.table) {
     add_product_tn(v, r.d_x, rows, k.D, N, expected["table"]);
   } else {
@@ -155,7 +160,7 @@ void recurrence(const std::string& isa, const Case& k) {
 }
 
 void recurrences(const std::string& isa) {
-  for (CellKind cell : {CellKind::rnn_tanh, CellKind::rnn_relu, CellKind::gru, CellKind::lstm}) {
+  for (CellKind cell : {CellKind::rnn_tanh, CellKind::rnn_relu, CellKind::gru, CellKind::lstm, CellKind::mlstm}) {
     const double tolerance = cell == CellKind::rnn_relu ? 0.2 : 0.02;  // a relu may change sides
     for (bool table : {true, false}) {
       recurrence(isa, {cell, table, 5, 1, 37, 7, tolerance});

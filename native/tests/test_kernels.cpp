@@ -53,7 +53,7 @@ void sequence(const std::string& isa, CellKind cell, int64_t T, int64_t B, int64
   weight.set_value(floats(r.weight).data()), columns.set_value(floats(r.x).data());
   int64_t blocks = round_up(H, k.width) / k.width;
   Matrix h((T + 1) * B, H, k.width), c((T + 1) * B, H, k.width), extra(T * B, H, k.width), d_output(T * B, H, k.width);
-  Matrix dh(B, H, k.width), dc(B, H, k.width), bias(1, H, k.width);
+  Matrix dh(B, H, k.width), dc(B, H, k.width), bias(1, H, k.width), m(T * B, H, k.width), dm(B, H, k.width);
   for (int64_t u = 0; u < H; u++) {
     bias.panels.at(0, u) = float(r.bias_hn[size_t(u)]);
     for (int64_t b = 0; b < B; b++) {
@@ -64,16 +64,17 @@ void sequence(const std::string& isa, CellKind cell, int64_t T, int64_t B, int64
     for (int64_t row = 0; row < T * B; row++) d_output.panels.at(row, u) = float(r.d_output[size_t(row * H + u)]);
   }
   Buffer<float> scratch(thread_count() * k.scratch_per_thread);
-  std::vector<const float*> h_list = h.list(), gradients;
+  const bool inside = cell == CellKind::gru || cell == CellKind::mlstm;  // the last gate's product is multiplied
+  std::vector<const float*> h_list = h.list(), m_list = m.list(), gradients;
   for (int64_t u = 0; u < blocks; u++)
     for (int64_t g = 0; g < r.G; g++)
-      gradients.push_back(cell == CellKind::gru && g == 2 ? extra.panels.panel(u) : columns.values().panel(u * r.G + g));
+      gradients.push_back(inside && g == r.G - 1 ? extra.panels.panel(u) : columns.values().panel(u * r.G + g));
   Sequence s{};
   s.T = T, s.B = B, s.blocks = blocks;
   s.weight = weight.value.data(), s.weight_t = weight.transposed().data, s.bias_hn = bias.buffer.data();
-  s.gates = columns.values(), s.extra = extra.panels, s.h = h.panels, s.c = c.panels;
-  s.h_panels = h_list.data(), s.gradient_panels = gradients.data();
-  s.d_output = d_output.panels, s.dh = dh.panels, s.dc = dc.panels, s.with_state = true;
+  s.gates = columns.values(), s.extra = extra.panels, s.h = h.panels, s.c = c.panels, s.m = m.panels;
+  s.h_panels = h_list.data(), s.m_panels = m_list.data(), s.gradient_panels = gradients.data();
+  s.d_output = d_output.panels, s.dh = dh.panels, s.dc = dc.panels, s.dm = dm.panels, s.with_state = true;
   s.scratch = scratch.data(), s.row_parts = row_parts;
 
   int kind = static_cast<int>(cell);
@@ -94,13 +95,14 @@ void sequence(const std::string& isa, CellKind cell, int64_t T, int64_t B, int64
   parallel([&](const Team& team) { k.backward[kind](s, team); });
   compare(r.d_x, [&](int64_t row, int64_t n) { return columns.value[columns.place(row, n)]; }, T * B, r.G * H, "gates' gradient");
   compare(r.dh, [&](int64_t b, int64_t u) { return dh.panels.at(b, u); }, B, H, "gradient of h");
-  if (cell == CellKind::lstm) compare(r.dc, [&](int64_t b, int64_t u) { return dc.panels.at(b, u); }, B, H, "gradient of c");
+  if (cell == CellKind::lstm || cell == CellKind::mlstm)
+    compare(r.dc, [&](int64_t b, int64_t u) { return dc.panels.at(b, u); }, B, H, "gradient of c");
 }
 
 void sequences(const std::string& isa) {
   for (int threads : {1, 3}) {
     use_threads(threads);
-    for (CellKind cell : {CellKind::rnn_tanh, CellKind::rnn_relu, CellKind::gru, CellKind::lstm})
+    for (CellKind cell : {CellKind::rnn_tanh, CellKind::rnn_relu, CellKind::gru, CellKind::lstm, CellKind::mlstm})
       for (int64_t H : {1, 37, 100})
         for (int64_t B : {1, 9}) {
           sequence(isa, cell, 5, B, H, 1);

@@ -68,7 +68,7 @@ void test_layers() {
   on_every_isa([](const std::string& isa) {
     for (int threads : {1, 3}) {
       use_threads(threads);
-      for (CellKind cell : {CellKind::rnn_tanh, CellKind::gru, CellKind::lstm, CellKind::mingru, CellKind::sru}) {
+      for (CellKind cell : {CellKind::rnn_tanh, CellKind::gru, CellKind::lstm, CellKind::mlstm, CellKind::mingru, CellKind::sru}) {
         for (Precision precision : {Precision::fp32, Precision::bf16})
           for (int64_t B : {3, 33}) {
             if (!supports(precision)) continue;

@@ -287,6 +287,14 @@ class Autograd:
         h = torch.sigmoid(o) * torch.tanh(c)
         return h, h, c
 
+    def mlstm(self, a, W, p, h, c):
+        (i, f, g, o, x), (*W_hm, W_mh) = a.chunk(5, dim=1), W.chunk(5)
+        m = x * (h @ W_mh.T)
+        i, f, g, o = (gate + m @ w.T for gate, w in zip((i, f, g, o), W_hm, strict=True))
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        return h, h, c
+
     def mingru(self, a, W, p, h):
         z, n = a.chunk(2, dim=1)
         z, n = torch.sigmoid(z), torch.where(n >= 0, n + 0.5, torch.sigmoid(n))

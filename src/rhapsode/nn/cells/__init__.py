@@ -9,6 +9,7 @@ from rhapsode.nn.cells.gru import GRU
 from rhapsode.nn.cells.lstm import LSTM
 from rhapsode.nn.cells.mingru import MinGRU
 from rhapsode.nn.cells.minlstm import MinLSTM
+from rhapsode.nn.cells.mlstm import MLSTM
 from rhapsode.nn.cells.rglru import RGLRU
 from rhapsode.nn.cells.rnn import RNN
 from rhapsode.nn.cells.sru import SRU
@@ -17,6 +18,7 @@ CELLS: dict[str, Cell] = {
     "rnn": RNN(),
     "gru": GRU(),
     "lstm": LSTM(),
+    "mlstm": MLSTM(),
     "mingru": MinGRU(),
     "minlstm": MinLSTM(),
     "sru": SRU(),

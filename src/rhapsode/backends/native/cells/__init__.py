@@ -9,6 +9,7 @@ from rhapsode.backends.native.cells.gru import NativeGRU
 from rhapsode.backends.native.cells.lstm import NativeLSTM
 from rhapsode.backends.native.cells.mingru import NativeMinGRU
 from rhapsode.backends.native.cells.minlstm import NativeMinLSTM
+from rhapsode.backends.native.cells.mlstm import NativeMLSTM
 from rhapsode.backends.native.cells.rglru import NativeRGLRU
 from rhapsode.backends.native.cells.rnn import NativeRNN
 from rhapsode.backends.native.cells.sru import NativeSRU
@@ -17,6 +18,7 @@ NATIVE_CELLS: dict[str, type[NativeCell]] = {
     "rnn": NativeRNN,
     "gru": NativeGRU,
     "lstm": NativeLSTM,
+    "mlstm": NativeMLSTM,
     "mingru": NativeMinGRU,
     "minlstm": NativeMinLSTM,
     "sru": NativeSRU,
