@@ -43,6 +43,7 @@ DEEP = {"layers": 2, "lr": 8e-3, "residual": True, "norm": "rms"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "lstm": {"layers": 1, "lr": 1e-2},
     "gru": {"layers": 1, "lr": 1e-2},
+    "mlstm": {"layers": 1, "lr": 1e-2},
     "mingru": {**DEEP, "conv": 4},
     "minlstm": {**DEEP, "conv": 4},
     "sru": {**DEEP, "conv": 4},

@@ -83,6 +83,8 @@ def test_gates_that_are_wide_open_or_shut(cell):
     native, torch = both(config)
     parameters = torch.parameters()
     table = np.linspace(-30, 30, 961, dtype=np.float32)[:, None] * np.sign(parameters["layers.0.table"])
+    if cell == "mlstm":
+        table[:, 4 * 64 :] = np.sign(table[:, 4 * 64 :])  # a factor is no pre-activation: it would multiply all rounding
     parameters["layers.0.table"] = table
     ids, state = np.arange(961, dtype=np.int32)[None], random_state(config, 961, 1)
     for learner in (native, torch):
@@ -104,7 +106,7 @@ def test_layers_and_every_dropout(cell, mask):
 @pytest.mark.parametrize("V", [2, 67, 5000])
 def test_vectors_and_vocabularies(cell, V):
     config = config_of(cell, vocab_size=V, hidden=48, layers=2, input="embedding", embedding_size=24, norm="layer")
-    loss_tolerance, least = 1e-3 if CELLS[cell].matrix else 2e-3, 0.05 if cell in KINKED else 0
+    loss_tolerance, least = 1e-3 if CELLS[cell].matrix and cell != "mlstm" else 2e-3, 0.05 if cell in KINKED else 0
     check_gradients(config, 5, 12, KINKED.get(cell, 0.02), loss_tolerance, least=least)
 
 
