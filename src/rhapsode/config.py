@@ -232,7 +232,9 @@ class ModelConfig(Config):
         "one-hot", "how a symbol enters: a table row, a learned vector, or its index divided by V", planned=True
     )
     embedding_size: int = option(128, "width of the embedding", low=1, high=65_536, planned=True)
-    cell: Literal["rnn", "gru", "lstm", "mlstm", "mingru", "minlstm", "sru", "rglru"] = option("lstm", "the recurrent cell")
+    cell: Literal["rnn", "gru", "lstm", "mlstm", "mingru", "minlstm", "sru", "rglru"] = option(
+        "lstm", "the recurrent cell"
+    )
     nonlinearity: Literal["tanh", "relu"] = option("tanh", "of the rnn cell")
     layers: int = option(1, "number of recurrent layers", low=1, high=64)
     hidden: int = option(512, "H, width of a layer", low=1, high=65_536, planned=True)
