@@ -83,10 +83,8 @@ def test_gates_that_are_wide_open_or_shut(cell):
     native, torch = both(config)
     parameters = torch.parameters()
     table = np.linspace(-30, 30, 961, dtype=np.float32)[:, None] * np.sign(parameters["layers.0.table"])
-    if cell == "mlstm":
-        table[:, 4 * 64 :] = np.sign(
-            table[:, 4 * 64 :]
-        )  # a factor is no pre-activation: it would multiply all rounding
+    if cell == "mlstm":  # a factor is no pre-activation: it would multiply all rounding
+        table[:, 4 * 64 :] = np.sign(table[:, 4 * 64 :])
     parameters["layers.0.table"] = table
     ids, state = np.arange(961, dtype=np.int32)[None], random_state(config, 961, 1)
     for learner in (native, torch):

@@ -1,5 +1,5 @@
-"""The multiplicative LSTM of Krause, Lu, Murray & Renals (2016), arXiv:1609.07959: each symbol has a recurrent matrix of
-its own, W_hm diag(a_m) W_mh.
+"""The multiplicative LSTM of Krause, Lu, Murray & Renals (2016), arXiv:1609.07959: each symbol has a recurrent matrix
+of its own, W_hm diag(a_m) W_mh.
 
     m_t = a_m ⊙ (W_mh h_t-1)
     i_t = σ(a_i + W_im m_t)            f_t = σ(a_f + W_fm m_t)
