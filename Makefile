@@ -29,7 +29,7 @@ format: $(VENV)/dev
 	$(BIN)/ruff format .
 
 # Speed and quality measurements, each checking parity first; some read ../shared/data/tinyshakespeare.txt. Half an hour on
-# a quiet machine.
+# a quiet machine. The quality table, `python -m benchmarks.quality`, takes hours and is not among them.
 bench: $(VENV)/dev
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 

@@ -1,0 +1,51 @@
+"""The texts, as corpora: read, encoded and split by rhapsode once, so that all contestants have the same symbols to
+learn from and the same ones to predict."""
+
+from __future__ import annotations
+
+import sysconfig
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rhapsode.cli.demo import TEXT as TOPICS
+from rhapsode.cli.demo import topics
+from rhapsode.config import CorpusConfig
+from rhapsode.text.corpus import Corpus, prepare
+
+DATA = Path(__file__).parents[3] / "shared/data"
+NO_PART = {"__pycache__", "idle_test", "lib2to3", "pydoc_data", "site-packages", "test", "tests"}
+"""Folders of the standard library that are left out."""
+
+TEXTS = {
+    "shakespeare": "drama: tinyshakespeare.txt, the last tenth held out, as nanoGPT splits it",
+    "names": "first names: names.txt, 1,000 of them held out, none on both sides, the end of each predicted",
+    "pride": "English prose: pride-and-prejudice.txt, the last tenth held out",
+    "topics": "technical prose: Python's language reference (pydoc_data.topics), the last tenth held out",
+    "stdlib": "code: the modules of CPython's standard library without its tests, files drawn at random held out",
+}
+
+
+def corpus_of(text: str) -> Corpus:
+    """One of `TEXTS`, or the text in the file of that name; prepared the first time, then kept in rhapsode's cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        held_out = 1000.0 if text == "names" else None
+        return prepare([str(path) for path in _files(text, Path(folder))], CorpusConfig(held_out=held_out))
+
+
+def in_documents(corpus: Corpus) -> bool:
+    """Whether each document is read from the initial state, as `rhapsode train` decides it for short ones."""
+    documents = len(corpus.train.starts)
+    return documents >= 100 and len(corpus.train.tokens) <= 256 * documents
+
+
+def _files(text: str, folder: Path) -> Sequence[Path]:
+    if text == "topics":
+        path = folder / TOPICS
+        path.write_text(topics(), "utf-8")
+        return [path]
+    if text == "stdlib":
+        root = Path(sysconfig.get_paths()["stdlib"])
+        return [path for path in sorted(root.rglob("*.py")) if not NO_PART & set(path.relative_to(root).parts)]
+    names = {"shakespeare": "tinyshakespeare.txt", "names": "names.txt", "pride": "pride-and-prejudice.txt"}
+    return [DATA / names[text] if text in names else Path(text)]
