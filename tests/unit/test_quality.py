@@ -1,7 +1,7 @@
 """benchmarks/quality: that its losses are checked, and that it runs."""
 
+# ruff: noqa: E402
 import dataclasses
-import importlib
 import importlib.util
 import subprocess
 import sys
@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.quality import jobs
+torch = pytest.importorskip("torch")
+
+from benchmarks.quality import jobs, network, recurrent
+from benchmarks.quality.gpt import GPT
+
 from rhapsode.errors import BenchmarkError
 from rhapsode.text.corpus import Part
-
-torch = pytest.importorskip("torch")
-network = importlib.import_module("benchmarks.quality.network")
-recurrent = importlib.import_module("benchmarks.quality.recurrent")
-GPT = importlib.import_module("benchmarks.quality.gpt").GPT
 
 ROOT = Path(__file__).parents[2]
 V = 20
