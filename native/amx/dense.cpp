@@ -34,11 +34,11 @@ struct LineJob {
   }
 };
 
-// Fetches what the next products will need while this one runs.
+// Fetches into the second-level cache what later products will need while this one runs.
 struct Prefetch {
   const char *near, *end;
   RHAPSODE_INLINE void slice() {
-    for (int i = 0; i < 2 && near < end; i++, near += 64) _mm_prefetch(near, _MM_HINT_T0);
+    for (int i = 0; i < 2 && near < end; i++, near += 64) _mm_prefetch(near, _MM_HINT_T1);
   }
 };
 
@@ -158,75 +158,91 @@ void multiply_rows(const RowTiles& x, const bf16* weights, const Mask& mask, con
   }
 }
 
-// A panel of x stays in the second-level cache while all columns of d pass by: the sum over rows is cut so that it fits.
-// Within, a run of d stays in the first-level cache for all of x.
-void weight_gradient(const WeightGradient& w, int thread, int threads) {
-  TileRegisters registers;
-  const int64_t run = w.last_gate - w.first_gate;
-  auto pair_of = [&](int64_t i) { return i / run * w.columns.gates + w.first_gate + i % run; };
-  const Part part = part_of(w.Q / w.columns.gates * run, thread, threads);
-  int64_t chunk = (1 << 20) / (2 * w.P * TILE * int64_t{sizeof(bf16)}) / PANEL_TILES * PANEL_TILES;
-  if (chunk < PANEL_TILES) chunk = PANEL_TILES;
-  for (int64_t begin = 0; begin < w.tiles; begin += chunk) {
-    const int64_t end = w.tiles - begin < chunk ? w.tiles : begin + chunk;
-    for (int64_t i = part.first; i < part.last; i++) {
-      const int64_t q = pair_of(i), next_q = i + 1 < part.last ? pair_of(i + 1) : q;
-      float* gradient = w.gradient + q * w.P * GRAIN;
-      // What is there went through the mask already, and will again: take its factor out first.
-      if (w.accumulate && w.dropconnect.on() && begin == 0)
-        for (int64_t n = 0; n < w.P * GRAIN; n += LANES)
-          store(gradient + n, _mm512_mul_ps(load(gradient + n), all(1 / w.dropconnect.scale)));
-      for (int64_t k = begin; k < end; k += PANEL_TILES) {
-        const int64_t steps = end - k < PANEL_TILES ? end - k : PANEL_TILES;
-        const bf16* right = w.d.tiles + (w.d.source(q) * w.d.pitch + k) * 2 * TILE;
-        const bool last_run = k + steps == end;
-        const bf16* next = last_run ? w.d.tiles + (w.d.source(next_q) * w.d.pitch + begin) * 2 * TILE
-                                    : right + steps * 2 * TILE;
-        Prefetch fetch{reinterpret_cast<const char*>(next), reinterpret_cast<const char*>(next + steps * 2 * TILE)};
-        for (int64_t p = 0; p < w.P; p++) {
-          const bf16* left = w.x.data + (2 * p * w.x.pitch + k) * TILE;
-          if (k == 0 && !w.accumulate) clear_block();
-          else load_block(contiguous(gradient + p * GRAIN));
-          multiply<Keep::right>(left, left + w.x.pitch * TILE, right, steps, 1, fetch);
-          store_block(contiguous(gradient + p * GRAIN));
+namespace {
+
+// The sums of pair q of columns over tiles [begin, end) of 32 rows.
+void add_rows(const RowSums& s, int64_t q, int64_t begin, int64_t end) {
+  const int64_t together = s.columns.pairs_a_block(), R = pairs(s.B);
+  float* gradient = s.gradient + (q / together * s.symbols * together + q % together) * PAIR;
+  const bf16* from = s.d.tiles + s.d.source(q) * s.d.pitch * 2 * TILE;
+  auto line = [&](int64_t symbol) { return gradient + symbol * together * PAIR; };
+  if (!s.accumulate && begin == 0)
+    for (int64_t v = 0; v < s.symbols; v++) store(line(v), zeros()), store(line(v) + LANES, zeros());
+  Vec sum[2] = {zeros(), zeros()};
+  for (int64_t rb = begin; rb < end; rb++) {
+    const int64_t rows = s.B - rb % R * PAIR;
+    for (int i = 0; i < 16 && 2 * i < rows; i++)
+      for (int half = 0; half < 2; half++) {
+        Words w = words(from + (rb * 2 + half) * TILE + i * 32);
+        if (!s.lines) {
+          sum[half] = _mm512_add_ps(sum[half], _mm512_add_ps(low(w), high(w)));
+          continue;
+        }
+        for (int j = 0; j < 2; j++) {
+          const int64_t r = rb * PAIR + 2 * i + j;
+          float* at = line(s.lines[r]) + half * LANES;
+          Vec d = j ? high(w) : low(w);
+          store(at, s.factors ? _mm512_fmadd_ps(d, all(s.factors[r]), load(at)) : _mm512_add_ps(d, load(at)));
         }
       }
-      if (w.dropconnect.on() && end == w.tiles)
-        for (int64_t p = 0; p < w.P; p++)
-          mask_weights(w.dropconnect, w.columns, q, p, gradient + p * GRAIN, gradient + p * GRAIN);
-    }
   }
+  if (!s.lines)
+    for (int half = 0; half < 2; half++) store(gradient + half * LANES, _mm512_add_ps(load(gradient + half * LANES), sum[half]));
 }
 
-void row_sums(const RowSums& s, int thread, int threads) {
-  const int64_t together = s.columns.pairs_a_block(), R = pairs(s.B);
-  const Part part = part_of(s.columns.pairs_total(), thread, threads);
-  for (int64_t q = part.first; q < part.last; q++) {
-    float* gradient = s.gradient + (q / together * s.symbols * together + q % together) * PAIR;
-    const bf16* from = s.d.tiles + s.d.source(q) * s.d.pitch * 2 * TILE;
-    auto line = [&](int64_t symbol) { return gradient + symbol * together * PAIR; };
-    if (!s.accumulate)
-      for (int64_t v = 0; v < s.symbols; v++) store(line(v), zeros()), store(line(v) + LANES, zeros());
-    Vec sum[2] = {zeros(), zeros()};
-    for (int64_t rb = 0; rb < s.T * R; rb++) {
-      const int64_t rows = s.B - rb % R * PAIR;
-      for (int i = 0; i < 16 && 2 * i < rows; i++)
-        for (int half = 0; half < 2; half++) {
-          Words w = words(from + (rb * 2 + half) * TILE + i * 32);
-          if (!s.lines) {
-            sum[half] = _mm512_add_ps(sum[half], _mm512_add_ps(low(w), high(w)));
-            continue;
-          }
-          for (int j = 0; j < 2; j++) {
-            const int64_t r = rb * PAIR + 2 * i + j;
-            float* at = line(s.lines[r]) + half * LANES;
-            Vec d = j ? high(w) : low(w);
-            store(at, s.factors ? _mm512_fmadd_ps(d, all(s.factors[r]), load(at)) : _mm512_add_ps(d, load(at)));
-          }
-        }
+// One pair q of columns and pairs of inputs [inputs.first, inputs.last) of a weight gradient, over tiles [begin, end). A run
+// of d stays in the first-level cache while all of x passes by.
+void add_column(const WeightGradient& w, int64_t q, Part inputs, int64_t begin, int64_t end, Prefetch& fetch) {
+  float* gradient = w.gradient + q * w.P * GRAIN;
+  // What is there went through the mask already, and will again: take its factor out first.
+  if (w.accumulate && w.dropconnect.on() && begin == 0)
+    for (int64_t i = inputs.first * GRAIN; i < inputs.last * GRAIN; i += LANES)
+      store(gradient + i, _mm512_mul_ps(load(gradient + i), all(1 / w.dropconnect.scale)));
+  for (int64_t k = begin; k < end; k += PANEL_TILES) {
+    const int64_t steps = end - k < PANEL_TILES ? end - k : PANEL_TILES;
+    const bf16* right = w.d.tiles + (w.d.source(q) * w.d.pitch + k) * 2 * TILE;
+    for (int64_t p = inputs.first; p < inputs.last; p++) {
+      const bf16* left = w.x.data + (2 * p * w.x.pitch + k) * TILE;
+      if (k == 0 && !w.accumulate) clear_block();
+      else load_block(contiguous(gradient + p * GRAIN));
+      multiply<Keep::right>(left, left + w.x.pitch * TILE, right, steps, 1, fetch);
+      store_block(contiguous(gradient + p * GRAIN));
     }
-    if (!s.lines)
-      for (int half = 0; half < 2; half++) store(gradient + half * LANES, _mm512_add_ps(load(gradient + half * LANES), sum[half]));
+  }
+  if (w.dropconnect.on() && end == w.tiles)
+    for (int64_t p = inputs.first; p < inputs.last; p++)
+      mask_weights(w.dropconnect, w.columns, q, p, gradient + p * GRAIN, gradient + p * GRAIN);
+}
+
+}  // namespace
+
+void row_sums(const RowSums& s, int thread, int threads) {
+  const Part part = part_of(s.columns.pairs_total(), thread, threads);
+  for (int64_t q = part.first; q < part.last; q++) add_rows(s, q, 0, s.T * pairs(s.B));
+}
+
+// The longer side of the matrix is shared out among the threads. What comes from beyond the second-level cache decides the
+// time, so a panel of x of 1 MB stays there while all columns of d pass by, each fetched while the one before is at work.
+void weight_gradient(const WeightGradient& w, int thread, int threads) {
+  constexpr int64_t rows = 64, width = (1 << 20) / (rows * 2 * TILE * int64_t{sizeof(bf16)});  // of the panel, in tiles and pairs
+  TileRegisters registers;
+  const int64_t run = w.last_gate - w.first_gate, count = w.Q / w.columns.gates * run;
+  auto pair_of = [&](int64_t i) { return i / run * w.columns.gates + w.first_gate + i % run; };
+  const bool by_columns = w.Q >= w.P;
+  const Part sums = part_of(count, thread, threads), columns = by_columns ? sums : Part{0, count};
+  const Part all_inputs = by_columns ? Part{0, w.P} : part_of(w.P, thread, threads);
+  for (int64_t begin = 0; begin < w.tiles; begin += rows) {
+    const int64_t end = w.tiles - begin < rows ? w.tiles : begin + rows;
+    for (int64_t first = all_inputs.first; first < all_inputs.last; first += width) {
+      const Part inputs{first, all_inputs.last - first < width ? all_inputs.last : first + width};
+      for (int64_t i = columns.first; i < columns.last; i++) {
+        const int64_t q = pair_of(i), next = i + 1 < columns.last ? pair_of(i + 1) : q;
+        if (w.sums && first == all_inputs.first && i >= sums.first && i < sums.last) add_rows(*w.sums, q, begin, end);
+        const bf16* near = w.d.tiles + (w.d.source(next) * w.d.pitch + begin) * 2 * TILE;
+        Prefetch fetch{reinterpret_cast<const char*>(near), reinterpret_cast<const char*>(near + (end - begin) * 2 * TILE)};
+        add_column(w, q, inputs, begin, end, fetch);
+      }
+    }
   }
 }
 

@@ -76,23 +76,8 @@ struct TokenTiles {
   int64_t source(int64_t q) const { return extra && q % extra == extra - 1 ? pairs_total + q / extra : q; }
 };
 
-// gradient[Q][P][4 fp32 tiles] (+)= x^T d over `tiles` tiles of 32 rows; x: turned tiles [2P]. DropConnect's mask
-// multiplies the result. Of every `columns.gates` pairs of columns only those from first_gate on, before
-// last_gate.
-struct WeightGradient {
-  TurnedTiles x;
-  TokenTiles d;
-  int64_t tiles, P, Q;
-  float* gradient;
-  bool accumulate;
-  Mask dropconnect;
-  GateColumns columns;
-  int64_t first_gate = 0, last_gate = columns.gates;
-};
-void weight_gradient(const WeightGradient& w, int thread, int threads);
-
 // Sums of the rows of d by symbol: gradient [block][symbols][pairs of a block][2][16] (+)= factor * d. Without `lines`,
-// all rows belong to symbol 0. Rows: `rows` of them a step of 32 * blocks_a_step.
+// all rows belong to symbol 0. Rows: B of them a step of 32 * pairs(B).
 struct RowSums {
   TokenTiles d;
   GateColumns columns;
@@ -103,6 +88,22 @@ struct RowSums {
   bool accumulate;
 };
 void row_sums(const RowSums& s, int thread, int threads);
+
+// gradient[Q][P][4 fp32 tiles] (+)= x^T d over `tiles` tiles of 32 rows; x: turned tiles [2P]. DropConnect's mask
+// multiplies the result. `sums`: of the rows of the same pairs of columns, taken on the way, while these are in the
+// cache; or null. Of every `columns.gates` pairs of columns only those from first_gate on, before last_gate.
+struct WeightGradient {
+  TurnedTiles x;
+  TokenTiles d;
+  int64_t tiles, P, Q;
+  float* gradient;
+  bool accumulate;
+  Mask dropconnect;
+  GateColumns columns;
+  const RowSums* sums;
+  int64_t first_gate = 0, last_gate = columns.gates;
+};
+void weight_gradient(const WeightGradient& w, int thread, int threads);
 
 // The weights of 32 inputs x 32 outputs, [kk][s][16][16] in fp32, as two forward and two backward tiles. Block (q, k) of
 // W_hh; with DropConnect, its mask.

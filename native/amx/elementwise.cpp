@@ -56,6 +56,7 @@ class TileElementwise : public RecurrentLayer {
     parallel([&](const Team& team) {
       k_.backward(scan_, team.thread, team.threads);
       team.barrier();
+      row_sums(input_.sums(d, accumulate), team.thread, team.threads);
       input_.backward(d, d_rows_.data(), accumulate, team.thread, team.threads);
       add_vectors(accumulate, team);
     });

@@ -61,15 +61,18 @@ const Activations* TileGateInput::d_vectors() {
   return &d_vectors_;
 }
 
+RowSums TileGateInput::sums(const TokenTiles& d, bool accumulate) {
+  if (!table_) return {d, columns_, 1, T_, B_, nullptr, nullptr, bias_->gradient.data(), accumulate};
+  const float* factors = factors_on_ ? factors_.data() : nullptr;
+  return {d, columns_, table_->rows(), T_, B_, symbols_.data(), factors, table_->gradient.data(), accumulate};
+}
+
 void TileGateInput::backward(const TokenTiles& d, const bf16* d_rows, bool accumulate, int thread, int threads) {
-  if (table_)
-    return row_sums({d, columns_, table_->rows(), T_, B_, symbols_.data(), factors_on_ ? factors_.data() : nullptr,
-                     table_->gradient.data(), accumulate},
-                    thread, threads);
+  if (!weight_) return;
   const int64_t Q = columns_.pairs_total();
-  weight_gradient({reader_.turned, d, T_ * pairs(B_), weight_->P(), Q, weight_->gradient.data(), accumulate, Mask{}, columns_},
+  weight_gradient({reader_.turned, d, T_ * pairs(B_), weight_->P(), Q, weight_->gradient.data(), accumulate, Mask{}, columns_,
+                   nullptr},
                   thread, threads);
-  row_sums({d, columns_, 1, T_, B_, nullptr, nullptr, bias_->gradient.data(), accumulate}, thread, threads);
   multiply_rows({const_cast<bf16*>(d_rows), T_, B_, Q * PAIR}, weight_->backward(), Mask{}, d_vectors_.tiles, thread, threads);
 }
 

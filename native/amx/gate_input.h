@@ -28,8 +28,10 @@ class TileGateInput {
   // Compute the lines; all threads.
   void forward(int thread, int threads);
   GateLines lines() const;
-  // From the gates' gradients, as token tiles and for vectors also as row tiles [.., Q pairs], to those of the
-  // parameters and the vectors; all threads.
+  // What is to be done with the gates' gradients, as token tiles, for those of the table or the bias.
+  RowSums sums(const TokenTiles& d, bool accumulate);
+  // Of vectors: from the gates' gradients, as token tiles and row tiles [.., Q pairs], to those of weight_ih and the
+  // vectors; all threads.
   void backward(const TokenTiles& d, const bf16* d_rows, bool accumulate, int thread, int threads);
   // Gradient of the vectors, or null for ids. Call it before backward.
   const Activations* d_vectors();

@@ -64,7 +64,8 @@ class TileMlp : public GatedMlp {
 
   static void gradient(TileMatrix& weight, const TurnedTiles& x, const TokenTiles& d, int64_t blocks, bool accumulate,
                        const Team& team) {
-    weight_gradient({x, d, blocks, weight.P(), weight.Q(), weight.gradient.data(), accumulate, Mask{}, weight.columns()},
+    weight_gradient({x, d, blocks, weight.P(), weight.Q(), weight.gradient.data(), accumulate, Mask{}, weight.columns(),
+                     nullptr},
                     team.thread, team.threads);
   }
 

@@ -85,10 +85,9 @@ class TileOutput : public OutputLayer {
     const TokenTiles d{tokens_.data(), pass.tokens_pitch, pass.Q, 0};
     const TurnedTiles x{reader_.turned.data + pass.first_block * TILE, reader_.turned.pitch};
     const int64_t blocks = pass.last_block - pass.first_block;
-    weight_gradient({x, d, blocks, pass.P, pass.Q, weight_.gradient.data(), accumulate, Mask{}, weight_.columns()},
+    const RowSums sums{d, weight_.columns(), 1, blocks, PAIR, nullptr, nullptr, bias_.gradient.data(), accumulate};
+    weight_gradient({x, d, blocks, pass.P, pass.Q, weight_.gradient.data(), accumulate, Mask{}, weight_.columns(), &sums},
                     team.thread, team.threads);
-    row_sums({d, weight_.columns(), 1, blocks, PAIR, nullptr, nullptr, bias_.gradient.data(), accumulate}, team.thread,
-             team.threads);
   }
 
   const int64_t V_, H_;

@@ -144,8 +144,10 @@ class TileRecurrent : public RecurrentLayer {
     const TokenTiles recurrent{tokens_.data(), scan_.tokens_pitch, Q_, 0}, input{tokens_.data(), scan_.tokens_pitch, Q_, two};
     const TurnedTiles h{turned_.data(), scan_.turned_pitch}, m{turned_m_.data() + R() * TILE, scan_.turned_pitch};
     const int64_t tiles = T_ * R(), of_m = k_.factor_lines ? k_.gates - 1 : 0;  // gates that see m
+    const RowSums sums = input_.sums(input, accumulate);
     auto gradient = [&](const TurnedTiles& x, int64_t first, int64_t last) {
-      weight_gradient({x, recurrent, tiles, P_, Q_, weight_hh_.gradient.data(), accumulate, dropconnect_, columns_, first, last},
+      weight_gradient({x, recurrent, tiles, P_, Q_, weight_hh_.gradient.data(), accumulate, dropconnect_, columns_, &sums, first,
+                       last},
                       thread, threads);
     };
     if (of_m) gradient(m, 0, of_m);

@@ -82,6 +82,7 @@ void on_every_isa(Function f) {
 
 void test_kernels();
 void test_layers();
+void test_amx();
 void test_bf16();
 void test_engine();
 void test_threads();
