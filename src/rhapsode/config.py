@@ -236,17 +236,20 @@ class ModelConfig(Config):
         "lstm", "the recurrent cell"
     )
     nonlinearity: Literal["tanh", "relu"] = option("tanh", "of the rnn cell")
-    layers: int = option(1, "number of recurrent layers", low=1, high=64)
+    layers: int = option(1, "number of recurrent layers", low=1, high=64, planned=True)
     hidden: int = option(512, "H, width of a layer", low=1, high=65_536, planned=True)
-    residual: bool = option(False, "add a layer's input to its output where the widths agree")
+    residual: bool = option(False, "add a layer's input to its output where the widths agree", planned=True)
     norm: Literal["none", "layer", "rms"] = option(
-        "none", "normalise what each layer reads (where it reads a vector) and what the output layer reads"
+        "none",
+        "normalise what each layer reads (where it reads a vector) and what the output layer reads",
+        planned=True,
     )
     conv: int = option(
         0,
         "width of a short convolution over time of what each layer reads (where it reads a vector); 0 or 1: none",
         low=0,
         high=64,
+        planned=True,
     )
     mlp: float = option(
         0.0, "inner width of a gated MLP after each layer, as a multiple of hidden; 0: none", low=0, high=16
@@ -332,7 +335,9 @@ class TrainConfig(Config):
         0.0, "decay of the running average of the weights that is kept and saved; 0: none", low=0, below=1
     )
     patience: int = option(0, "stop after this many validations without a new best; 0: never", low=0)
-    validate_every: int = option(0, "steps between validations; 0: as often as costs at most 5 % of the time", low=0)
+    validate_every: int = option(
+        0, "steps between validations; 0: as often as costs at most 5 % of the time", low=0, planned=True
+    )
     seed: int = option(0, "seed of initial weights, batches and masks", low=0, high=2**63 - 1)
     backend: Literal["auto", "native", "torch"] = option("auto", "what computes")
     precision: Literal["auto", "fp32", "bf16"] = option("auto", "of matrix products; weights, state and sums are fp32")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any, Literal, NamedTuple
 
@@ -24,6 +24,7 @@ from rhapsode.errors import CorpusError
 from rhapsode.modelfile import ModelFile
 from rhapsode.reading import LONG
 from rhapsode.reading import losses as read_long
+from rhapsode.text.blocks import Spread
 from rhapsode.text.corpus import Part
 from rhapsode.text.store import opening, token_type
 from rhapsode.text.tokenizer import Tokenizer
@@ -56,6 +57,8 @@ class Evaluation:
     """tokens that stand for text the model has no symbol for. They are cheap to predict, so with any of them the bits
     per character and byte cannot be compared with those of a model that knows all of the text."""
     nats_total: float
+    standard_error: float = math.nan
+    """of nats_per_token, by how much stretches of the text differ; not a number where it is too short to tell"""
 
     @property
     def nats_per_token(self) -> float:
@@ -129,12 +132,13 @@ def evaluate(
     if documents is None:
         documents = reads_documents(engine)
     mode: Mode = "reset" if context else "documents" if documents else "carried"
-    total, done = 0.0, 0
+    total, done, spread = 0.0, 0, Spread(part)
     for index, nats in losses(engine, part.tokens, spans(part, mode, context)):
         total += float(nats.sum())
+        spread.add(index, nats)
         done += len(index)
         progress(done, len(part.tokens) - 1)
-    return measured(part, total, engine.tokenizer, mode, context)
+    return replace(measured(part, total, engine.tokenizer, mode, context), standard_error=spread.standard_error())
 
 
 def measured(

@@ -66,6 +66,7 @@ def test_json_has_the_promised_fields():
         "bits_per_char": 20 / math.log(2) / 8,
         "bits_per_byte": 20 / math.log(2) / 9,
         "perplexity": pytest.approx(math.e**2),
+        "standard_error": pytest.approx(math.nan, nan_ok=True),
     }
 
 

@@ -2,14 +2,17 @@
 
 import pytest
 
+from rhapsode.config import ELEMENTWISE
 from rhapsode.errors import ConfigError
-from rhapsode.training.plan import DEFAULT_MINUTES, make_plan
+from rhapsode.text.batches import make_batches
+from rhapsode.training.plan import DEFAULT_MINUTES, LITTLE_BATCH, MOST_PASSES, make_plan
+from rhapsode.training.validation import validation_interval
 from texts import small_corpus, verses
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    return small_corpus(tmp_path_factory.mktemp("corpus"), verses(2000))
+    return small_corpus(tmp_path_factory.mktemp("corpus"), verses(4000))
 
 
 def plan(corpus, speed=30_000.0, **fields):
@@ -67,3 +70,31 @@ def test_values_that_are_not_allowed_are_named(corpus):
 def test_no_dropconnect_where_there_is_no_recurrent_matrix(corpus):
     assert plan(corpus, epochs=100).model.dropconnect > 0
     assert plan(corpus, epochs=100, cell="mingru").model.dropconnect == 0
+
+
+def test_little_text_gets_a_few_passes_small_batches_and_a_small_network(tmp_path):
+    poem = small_corpus(tmp_path, verses(200))
+    made = plan(poem)
+    assert (made.train.minutes, made.train.epochs) == (None, MOST_PASSES)
+    assert sum(reason.startswith(("minutes", "epochs")) for reason in made.reasons) == 1
+    assert (made.model.hidden, made.train.batch_size) == (256, LITTLE_BATCH)
+    assert made.model.dropout_output > 0.4
+    named = plan(poem, minutes=3)
+    assert (named.train.minutes, named.train.epochs, named.model.hidden) == (3, None, 256)
+
+
+def test_validations_are_few_where_the_last_weights_are_the_best(corpus):
+    often, seldom = plan(corpus, epochs=20), plan(corpus, epochs=1)
+    assert often.train.validate_every == 0  # 5 % of the time
+    batches = make_batches(corpus.train, seldom.train)
+    assert seldom.train.validate_every == pytest.approx(5 * validation_interval(batches, corpus.held_out), abs=5)
+    assert plan(corpus, epochs=1, patience=3).train.validate_every == 0
+    assert plan(corpus, epochs=1, validate_every=7).train.validate_every == 7
+
+
+@pytest.mark.parametrize("cell", sorted(ELEMENTWISE))
+def test_a_cell_without_a_recurrent_matrix_gets_depth(corpus, cell):
+    made = plan(corpus, cell=cell, minutes=1).model
+    assert (made.layers, made.residual, made.norm, made.conv) == (2, True, "rms", 4)
+    assert plan(corpus, cell=cell, layers=3, minutes=1).model.layers == 3
+    assert plan(corpus, cell="gru", minutes=1).model.layers == 1

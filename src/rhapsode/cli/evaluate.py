@@ -154,8 +154,11 @@ def _figures(evaluation: Evaluation) -> dict[str, float]:
 
 def _show(result: Evaluation, others: dict[str, Evaluation]) -> None:
     """The figures for people: a line each, one column a model."""
+    from rhapsode.text.blocks import certainty
+
     print(f"{result.tokens:,} tokens, {result.chars:,} characters, {result.bytes:,} bytes")
     print(MODES[result.mode].format(result.context))
+    print(certainty(result.nats_per_token, result.standard_error))
     rows = [["", "model", *others]]
     for name in FIGURES:
         rows.append([name.replace("_", " "), *(f"{getattr(found, name):.4f}" for found in (result, *others.values()))])

@@ -23,19 +23,23 @@ class Options(CommandOptions):
 
 def run(options: Options) -> int:
     """Print the plan."""
-    from rhapsode.training.run import counts
+    from rhapsode.training.run import bits_per_char, counts
     from rhapsode.training.start import plan_for
 
-    corpus, plan = plan_for(options.source, {**options.model, **options.train, **options.corpus}, note, options.from_)
+    fields = {**options.model, **options.train, **options.corpus}
+    corpus, plan, expected = plan_for(options.source, fields, note, options.from_)
+    part = corpus.held_out if len(corpus.held_out.tokens) > 1 else corpus.train
     if options.json:
         text = {"train": counts(corpus.train), "held_out": counts(corpus.held_out)}
         figures = {"text": text, "model": plan.model.to_json(), "train": plan.train.to_json()}
         overlap = corpus.overlap and corpus.overlap.to_json()
-        print_json(figures | {"reasons": list(plan.reasons), "overlap": overlap})
+        print_json(figures | {"reasons": list(plan.reasons), "expected": expected.to_json(), "overlap": overlap})
         return 0
     print(f"{corpus.train.chars:,} characters to learn from, {corpus.held_out.chars:,} held out")
     if corpus.overlap and corpus.overlap.found:
         print(corpus.overlap)
+    for line in expected.describe(corpus.train.chars, bits_per_char(part)):
+        print(line)
     for reason in plan.reasons:
         print(reason)
     for title, config in (("model", plan.model), ("training", plan.train)):

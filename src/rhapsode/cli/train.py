@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ class Options(CommandOptions):
 
 def run(options: Options) -> int:
     """Train; exit status 0, or 130 after Ctrl-C."""
+    begun = time.perf_counter()
     from rhapsode.training.console import console_observer
     from rhapsode.training.folder import default_folder
     from rhapsode.training.start import start
@@ -56,9 +58,10 @@ def run(options: Options) -> int:
     )
     describe(run)
     outcome = run.go([console_observer(run.bits_per_char())], None if options.no_samples else sample)
-    conclude(run, outcome, sys.stderr if options.json else sys.stdout)
+    seconds = time.perf_counter() - begun
+    conclude(run, outcome, seconds, sys.stderr if options.json else sys.stdout)
     if options.json:
-        print_json(run.summary(outcome) | {"interrupted": outcome.interrupted})
+        print_json(run.summary(outcome) | {"command_seconds": round(seconds, 3), "interrupted": outcome.interrupted})
     return 130 if outcome.interrupted else 0
 
 
@@ -77,6 +80,8 @@ def describe(run: Run) -> None:
     note(f"training  {budget}; {t.batches}, {t.batch_size} x {t.length} symbols a step; {t.optimizer}, lr {t.lr:g}")
     for reason in d.reasons:
         note(f"planned   {reason}")
+    for line in d.expected.describe(corpus.train.chars, run.bits_per_char()) if d.expected else ():
+        note(f"expected  {line}")
     if run.checkpoint:
         note(f"resuming  at step {run.checkpoint.progress.step:,}")
     note(f"run       {run.folder}")
@@ -89,8 +94,8 @@ def sample(model: ModelFile) -> str:
     return Model(model).generate(length=240, temperature=0.8, seed=0).strip("\n")
 
 
-def conclude(run: Run, outcome: Outcome, stream: Any) -> None:
-    """Say how it ended, and what to do next."""
+def conclude(run: Run, outcome: Outcome, seconds: float, stream: Any) -> None:
+    """Say how it ended, after so many seconds in all, and what to do next."""
     p = outcome.progress
     if outcome.interrupted:
         note(f"interrupted at step {p.step:,}; saved in {run.folder}; the same command with --resume goes on")
@@ -101,4 +106,7 @@ def conclude(run: Run, outcome: Outcome, stream: Any) -> None:
     figures = f"{loss:.4f} nats/token, {loss * run.bits_per_char():.3f} bits/char held out, at step {p.best_step:,}"
     print(f"model     {run.summary(outcome)['model']}", file=stream)
     print(f"loss      {figures if math.isfinite(loss) else 'no held-out text to measure it on'}", file=stream)
+    expected = run.description.expected
+    if expected and not run.checkpoint:
+        print(f"took      {expected.compare(seconds, loss)}", file=stream)
     print(f"try       rhapsode generate {run.folder}", file=stream)

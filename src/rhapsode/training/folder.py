@@ -26,6 +26,7 @@ from rhapsode.config import CorpusConfig, ModelConfig, TrainConfig
 from rhapsode.errors import ConfigError, OutputError, RunError
 from rhapsode.files import make_folder, write_json
 from rhapsode.modelfile import BEST, LAST
+from rhapsode.training.expectation import Expectation
 from rhapsode.training.lock import LOCK, FolderLock
 
 DESCRIPTION, START, CHECKPOINT = "run.json", "start.safetensors", "checkpoint.safetensors"
@@ -47,12 +48,15 @@ class Description:
     reasons: tuple[str, ...] = ()
     """why the plan chose what it chose, a line each"""
     version: str = ""
+    expected: Expectation | None = None
+    """what the run was expected to reach; None: nobody said, or it was resumed with another budget"""
 
     def to_json(self) -> dict[str, Any]:
         values = dict(vars(self))
         for name in ("corpus", "model", "train"):
             values[name] = values[name].to_json()
-        return values | {"sources": list(self.sources), "reasons": list(self.reasons)}
+        expected = self.expected and self.expected.to_json()
+        return values | {"sources": list(self.sources), "reasons": list(self.reasons), "expected": expected}
 
     @classmethod
     def load(cls, folder: Path) -> Description:
@@ -72,6 +76,7 @@ class Description:
                 "corpus": CorpusConfig.from_json(values["corpus"]),
                 "model": ModelConfig.from_json(values["model"]),
                 "train": TrainConfig.from_json(values["train"]),
+                "expected": Expectation(**values["expected"]) if values.get("expected") else None,
             }
             return cls(**values)
         except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:

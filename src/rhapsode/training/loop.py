@@ -24,12 +24,9 @@ from rhapsode.training.interrupt import Interrupt
 from rhapsode.training.observer import Observer, Report
 from rhapsode.training.progress import Budget, Progress
 from rhapsode.training.schedule import learning_rate
-from rhapsode.training.validation import held_out_loss
+from rhapsode.training.validation import held_out_loss, validation_interval
 
 REPORT_SECONDS, CHECKPOINT_SECONDS = 1.0, 30.0
-VALIDATION_SHARE, VALIDATION_STEPS = 0.05, 25
-"""Validation may cost this part of the time, a forward pass counted as half a training step; and so many steps lie
-between two at least, since each may write a model file."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +59,9 @@ class Loop:
         self.sample_seconds = sample_seconds
         self.batches = make_batches(corpus.train, config)
         self.budget = Budget.of(config, self.batches.steps_per_epoch)
-        self.validate_every = config.validate_every or self._affordable_interval()
+        self.validate_every = config.validate_every or validation_interval(self.batches, corpus.held_out)
         self.progress = Progress()
         self.state = learner.initial_state(self.batches.batch_size)
-
-    def _affordable_interval(self) -> int:
-        """Steps between validations so that they cost at most VALIDATION_SHARE; counted, not timed, so that the same
-        run validates at the same steps."""
-        a_step = self.batches.predictions / self.batches.steps_per_epoch
-        passes = (len(self.corpus.held_out.tokens) - 1) / a_step
-        return max(VALIDATION_STEPS, math.ceil(0.5 / VALIDATION_SHARE * passes))
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from `checkpoint` instead of from the beginning."""

@@ -14,6 +14,7 @@ from typing import Any
 from rhapsode.config import ELEMENTWISE, ModelConfig, TrainConfig
 from rhapsode.text.batches import Batches, make_batches
 from rhapsode.text.corpus import Corpus
+from rhapsode.training.validation import validation_interval
 
 DEFAULT_MINUTES = 1.0
 SIZES = ((0.5e6, 256, 1.2e-2), (1.8e6, 384, 1e-2), (math.inf, 512, 6e-3))
@@ -23,7 +24,14 @@ TRAINED_LR, TRAINED_DROPOUT = 1e-3, 0.5
 LARGE_VOCABULARY = 1024
 """From this size on a table row for each symbol is too much, and an embedding is used."""
 
-Speed = Callable[[ModelConfig, TrainConfig], float]
+MOST_PASSES = 40
+"""More passes over a text teach a network little, with whatever dropout."""
+LITTLE_TEXT, LITTLE_BATCH = 40_000, 8
+"""Below so many symbols, so small a batch."""
+FEW_PASSES, FEW_SHARE = 4, 0.01
+"""Up to so many passes over the text the last weights are the best: validations may cost this part of the time."""
+
+Speed = Callable[[ModelConfig, TrainConfig, Batches], float]
 
 
 @dataclass(frozen=True)
@@ -44,8 +52,8 @@ def make_plan(
 ) -> Plan:
     """Complete the named fields `model` and `train` to a plan for `corpus`.
 
-    `speed` measures how many tokens a second this machine trains with a configuration; `trained`: the model has
-    learned from other text already, and `model` is its structure.
+    `speed` measures how many tokens a second this machine trains with a configuration and batches; `trained`: the
+    model has learned from other text already, and `model` is its structure.
 
     Raises:
         ConfigError: a named value is not allowed, alone or together with another.
@@ -55,13 +63,19 @@ def make_plan(
     chooser.model |= {"vocab_size": corpus.tokenizer.vocab_size, "specials": corpus.tokenizer.specials}
     _choose_budget(chooser)
     _choose_batches(chooser, corpus)
+    _choose_depth(chooser)
     batches = make_batches(corpus.train, TrainConfig(**chooser.train))
     _choose_input(chooser, corpus)
     tokens = _expected_tokens(chooser, batches, speed)
+    useful = min(tokens, MOST_PASSES * batches.predictions)
+    if useful < tokens and not _names_budget(train):
+        _choose_passes(chooser)
+        tokens = useful
     if trained:
         chooser.choose(chooser.train, "lr", TRAINED_LR, "goes on from a trained model")
-    _choose_size(chooser, tokens)
+    _choose_size(chooser, useful, "to learn from" if useful < tokens else "will be read")
     _choose_dropout(chooser, tokens / batches.predictions, TRAINED_DROPOUT if trained else 1.0)
+    _choose_validations(chooser, tokens / batches.predictions, batches, corpus)
     return Plan(ModelConfig(**chooser.model), TrainConfig(**chooser.train), tuple(chooser.reasons))
 
 
@@ -80,8 +94,21 @@ class _Chooser:
 
 
 def _choose_budget(c: _Chooser) -> None:
-    if not any(c.train.get(name) is not None for name in ("minutes", "epochs", "steps")):
+    if not _names_budget(c.train):
         c.choose(c.train, "minutes", DEFAULT_MINUTES, "no budget was named")
+
+
+def _names_budget(train: Mapping[str, Any]) -> bool:
+    return any(train.get(name) is not None for name in ("minutes", "epochs", "steps"))
+
+
+def _choose_passes(c: _Chooser) -> None:
+    """A budget in passes instead of the usual minutes."""
+    del c.train["minutes"]
+    c.reasons = [reason for reason in c.reasons if not reason.startswith("minutes ")]
+    c.choose(
+        c.train, "epochs", float(MOST_PASSES), "no budget was named, and more passes over little text teach little"
+    )
 
 
 def _choose_batches(c: _Chooser, corpus: Corpus) -> None:
@@ -89,14 +116,32 @@ def _choose_batches(c: _Chooser, corpus: Corpus) -> None:
     size = len(corpus.train.tokens) / max(1, documents)
     if documents >= 100 and size <= 256:
         c.choose(c.train, "batches", "documents", f"{documents:,} documents of {size:.0f} symbols on average")
+    little = len(corpus.train.tokens) < LITTLE_TEXT
+    if little and c.train.get("batches") != "windows":
+        c.choose(c.train, "batch_size", LITTLE_BATCH, "little text: a smaller batch leaves more steps in a pass")
     if c.train.get("batches") == "documents":
         c.choose(c.train, "batch_size", 128, "documents are short")
         c.choose(c.train, "length", 256, "most documents are whole then")
 
 
-def _choose_size(c: _Chooser, tokens: float) -> None:
+def _choose_depth(c: _Chooser) -> None:
+    """A cell without a recurrent matrix knows order from depth, and needs what makes depth learn."""
+    if c.model.get("cell") in ELEMENTWISE:
+        for name, value in (("layers", 2), ("residual", True), ("norm", "rms"), ("conv", 4)):
+            c.choose(c.model, name, value, f"suits {c.model['cell']}, which has no recurrent matrix")
+
+
+def _choose_validations(c: _Chooser, epochs: float, batches: Batches, corpus: Corpus) -> None:
+    if epochs < FEW_PASSES and not c.train.get("patience"):
+        interval = validation_interval(batches, corpus.held_out, FEW_SHARE)
+        c.choose(
+            c.train, "validate_every", interval, f"with fewer than {FEW_PASSES} passes the last weights are the best"
+        )
+
+
+def _choose_size(c: _Chooser, tokens: float, how: str) -> None:
     """A smaller network learns faster at first: the width, and the rate that suits it, by the tokens to be seen."""
-    few = f"about {float(f'{tokens:.2g}'):,.0f} symbols will be read"
+    few = f"about {float(f'{tokens:.2g}'):,.0f} symbols {how}"
     hidden, lr = next((hidden, lr) for limit, hidden, lr in SIZES if tokens < limit)
     if "hidden" not in c.model:
         c.choose(c.train, "lr", lr, f"suits hidden {hidden}")
@@ -133,4 +178,4 @@ def _expected_tokens(c: _Chooser, batches: Batches, speed: Speed) -> float:
     if train.steps is not None:
         return train.steps * batches.predictions / batches.steps_per_epoch
     usual = ModelConfig(**{name: value for name, value in c.model.items() if name != "tied"})
-    return (train.minutes or 0) * 60 * speed(usual, train)
+    return (train.minutes or 0) * 60 * speed(usual, train, batches)

@@ -102,6 +102,7 @@ class Run:
             "val_nats_per_token": loss,
             "val_bits_per_char": None if loss is None else loss * self.bits_per_char(),
             "best_step": p.best_step,
+            "expected": self.description.expected and self.description.expected.to_json(),
             "overlap": self.corpus.overlap and self.corpus.overlap.to_json(),
             "ended_by": outcome.reason,
             "backend": self.description.backend,

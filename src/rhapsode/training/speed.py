@@ -1,29 +1,98 @@
-"""How fast this machine trains a configuration: a few real steps on made-up text."""
+"""How fast this machine trains a configuration and reads with it: a few real steps on the beginning of the text."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
-from rhapsode.backends.base import Batch, Update, make_learner
+from rhapsode.backends.base import Batch, Learner, Update, make_learner
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.nn.spec import initial_parameters
+from rhapsode.text.batches import Batches
+
+MOST_SYMBOLS = 1 << 15
+"""Of a batch that is measured: a larger one costs about as much a symbol."""
+READ_ROWS, READ_LENGTH = 32, 64
+CHUNKS = 8
+"""Times are taken over so many chunks of steps, of which the middle half counts: what else the machine does for a
+moment changes nothing."""
 
 
-def measure_speed(model: ModelConfig, train: TrainConfig, seconds: float = 0.4) -> float:
-    """Tokens a second, over about `seconds` of steps after the first one (which also warms up).
+class Speed(NamedTuple):
+    """Predictions a second."""
 
-    Long sequences and large batches are measured by shorter and smaller ones, which cost about as much a token.
-    """
+    training: float
+    reading: float
+    """in validations"""
+
+
+class Stopwatch:
+    """Measures each configuration once, but for what changes no speed worth telling: rates, masks and budgets."""
+
+    def __init__(self, seconds: float = 0.4):
+        self.seconds, self._known = seconds, dict[ModelConfig, Speed]()
+
+    def training(self, model: ModelConfig, train: TrainConfig, batches: Batches) -> float:
+        """Predictions a second of training."""
+        return self.speed(model, train, batches).training
+
+    def speed(self, model: ModelConfig, train: TrainConfig, batches: Batches) -> Speed:
+        key = replace(model, dropout_input=0.0, dropout=0.0, dropout_output=0.0, dropconnect=0.0)
+        if key not in self._known:
+            self._known[key] = measure_speed(model, train, batches, self.seconds)
+        return self._known[key]
+
+
+def measure_speed(model: ModelConfig, train: TrainConfig, batches: Batches, seconds: float) -> Speed:
+    """Train for about `seconds` on the first batches of the text, after a step that warms up; and read a little."""
     learner = make_learner(model, train, initial_parameters(model))
-    T, B = min(train.length, 64), max(min(train.batch_size, 128), train.accumulate)
-    ids = np.random.default_rng(0).integers(0, model.vocab_size, (T + 1, B), dtype=np.int32)
-    batch = Batch(ids[:-1], ids[1:], None, np.ones(B, bool))
-    state = learner.initial_state(B)
-    learner.step(batch, state, Update(0, 1e-6))
-    steps, begun = 0, time.perf_counter()
-    while time.perf_counter() - begun < seconds:
-        learner.step(batch, state, Update(steps, 1e-6))
-        steps += 1
-    return steps * batch.targets.size / (time.perf_counter() - begun)
+    return Speed(_training(learner, train, batches, seconds), _reading(learner, seconds / 4))
+
+
+def _training(learner: Learner, train: TrainConfig, batches: Batches, seconds: float) -> float:
+    rows = max(train.accumulate, min(batches.batch_size, 128, max(1, MOST_SYMBOLS // train.length)))
+    state, step = learner.initial_state(min(rows, batches.batch_size)), 0
+
+    def go() -> int:
+        nonlocal step
+        batch = _narrow(batches.at(step % batches.steps_per_epoch), rows)
+        learner.step(batch, state, Update(step, 1e-6))
+        step += 1
+        return batch.targets.size if batch.weights is None else int((batch.weights > 0).sum())
+
+    return _rate(go, seconds)
+
+
+def _narrow(batch: Batch, rows: int) -> Batch:
+    """The first rows of a batch."""
+    inputs, targets = (np.ascontiguousarray(ids[:, :rows]) for ids in (batch.inputs, batch.targets))
+    weights = None if batch.weights is None else np.ascontiguousarray(batch.weights[:, :rows])
+    return Batch(inputs, targets, weights, batch.reset[:rows], batch.predictions)
+
+
+def _reading(learner: Learner, seconds: float) -> float:
+    ids = np.random.default_rng(0).integers(0, learner.config.vocab_size, (READ_LENGTH, READ_ROWS), dtype=np.int32)
+    state = learner.initial_state(READ_ROWS)
+
+    def go() -> int:
+        learner.losses(ids, ids, state)
+        return ids.size
+
+    return _rate(go, seconds)
+
+
+def _rate(go: Callable[[], int], seconds: float) -> float:
+    """What `go` does a second, after a first time that warms up."""
+    go()
+    chunks, first = list[float](), time.perf_counter()
+    while not chunks or (len(chunks) < CHUNKS and time.perf_counter() - first < seconds):
+        done, begun = 0, time.perf_counter()
+        while not done or time.perf_counter() - begun < seconds / CHUNKS:
+            done += go()
+        chunks.append(done / (time.perf_counter() - begun))
+    middle = np.sort(chunks)[len(chunks) // 4 : len(chunks) - len(chunks) // 4]
+    return float(np.mean(middle))

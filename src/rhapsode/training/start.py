@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,13 @@ from rhapsode.modelfile import ModelFile
 from rhapsode.text.corpus import Corpus, is_corpus, open_corpus, prepare
 from rhapsode.text.tokenizer import Tokenizer
 from rhapsode.training.checkpoint import Checkpoint
+from rhapsode.training.expect import expect
+from rhapsode.training.expectation import Expectation
 from rhapsode.training.folder import CHECKPOINT, DESCRIPTION, START, Description, new_run
 from rhapsode.training.lock import FolderLock
 from rhapsode.training.plan import Plan, make_plan
 from rhapsode.training.run import Run
-from rhapsode.training.speed import measure_speed
+from rhapsode.training.speed import Stopwatch
 from rhapsode.training.transfer import check_corpus, corpus_fields, model_fields, starting_model
 
 Note = Callable[[str], None]
@@ -45,8 +49,10 @@ def start(
         if from_ is not None:
             raise ConfigError("from", str(from_), "not with resume: the run knows what it began with")
         return _resumed(sources, folder, split_fields(fields), note)
+    begun = time.perf_counter()
     base = None if from_ is None else ModelFile.load(from_)
-    corpus, plan = _planned(sources, fields, base, note)
+    corpus = _corpus_for(sources, split_fields(fields), base, note)
+    plan, expected = _planned(corpus, fields, base, begun)
     backend = resolve_backend(plan.train.backend)
     description = Description(
         sources,
@@ -58,6 +64,7 @@ def start(
         backend,
         plan.reasons,
         __version__,
+        expected,
     )
     lock = new_run(folder, description, overwrite)
     if base:
@@ -86,25 +93,36 @@ def plan_for(
     fields: Mapping[str, Any],
     note: Note = lambda text: None,
     from_: str | Path | None = None,
-) -> tuple[Corpus, Plan]:
-    """What `start` would train, without training it."""
-    return _planned(sources, fields, None if from_ is None else ModelFile.load(from_), note)
+) -> tuple[Corpus, Plan, Expectation]:
+    """What `start` would train, without training it, and what to expect of `start` now that the text is prepared."""
+    base = None if from_ is None else ModelFile.load(from_)
+    corpus = _corpus_for(sources, split_fields(fields), base, note)
+    return corpus, *_planned(corpus, fields, base, time.perf_counter())
 
 
-def _planned(
-    sources: tuple[str, ...], fields: Mapping[str, Any], base: ModelFile | None, note: Note
-) -> tuple[Corpus, Plan]:
-    groups = split_fields(fields)
-    of_model, of_text, of_training = groups[ModelConfig], groups[CorpusConfig], groups[TrainConfig]
+def _corpus_for(
+    sources: tuple[str, ...], groups: dict[type, dict[str, Any]], base: ModelFile | None, note: Note
+) -> Corpus:
+    of_text = groups[CorpusConfig]
     if base is None:
-        corpus = load_corpus(sources, of_text, note)
-        return corpus, make_plan(corpus, of_model, of_training, measure_speed)
+        return load_corpus(sources, of_text, note)
     if len(sources) == 1 and is_corpus(sources[0]):
         corpus = load_corpus(sources, of_text)
     else:
         corpus = load_corpus(sources, corpus_fields(base, of_text), note, base.tokenizer)
     check_corpus(base, corpus)
-    return corpus, make_plan(corpus, model_fields(base, of_model), of_training, measure_speed, trained=True)
+    return corpus
+
+
+def _planned(
+    corpus: Corpus, fields: Mapping[str, Any], base: ModelFile | None, begun: float
+) -> tuple[Plan, Expectation]:
+    """The plan, and what to expect; `begun`: when the command was."""
+    groups, stopwatch = split_fields(fields), Stopwatch()
+    of_model = groups[ModelConfig] if base is None else model_fields(base, groups[ModelConfig])
+    plan = make_plan(corpus, of_model, groups[TrainConfig], stopwatch.training, trained=base is not None)
+    expected = expect(corpus, plan.model, plan.train, stopwatch, base is not None)
+    return plan, replace(expected, seconds=expected.seconds + time.perf_counter() - begun)
 
 
 def split_fields(
@@ -155,7 +173,7 @@ def _same_fields(
         for name, value in groups[cls].items():
             if getattr(begun, name) != value:
                 raise ConfigError(name, value, f"{getattr(begun, name)!r}, as the run began, with resume")
-    return dataclasses.replace(d, train=train)
+    return d if train == d.train else replace(d, train=train, expected=None)
 
 
 def _same_corpus(folder: Path, d: Description, note: Note) -> Corpus:

@@ -8,15 +8,29 @@ from the initial state, as they were trained; models trained on windows are judg
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from rhapsode.backends.base import Learner
 from rhapsode.nn.spec import State
+from rhapsode.text.batches import Batches
 from rhapsode.text.corpus import Part
 
 ROWS, WARM_UP, PIECE = 32, 512, 256
+SHARE = 0.05
+"""What validations may cost of the time."""
+FEWEST_STEPS = 25
+"""Between two validations, since each may write a model file."""
+
+
+def validation_interval(batches: Batches, held_out: Part, share: float = SHARE) -> int:
+    """Steps between validations so that they cost at most `share` of the time, a forward pass counted as half a
+    training step; counted, not timed, so that the same run validates at the same steps."""
+    a_step = batches.predictions / batches.steps_per_epoch
+    passes = (len(held_out.tokens) - 1) / a_step
+    return max(FEWEST_STEPS, math.ceil(0.5 / share * passes))
 
 
 def held_out_loss(learner: Learner, part: Part, per_document: bool, averaged: bool = False) -> float:

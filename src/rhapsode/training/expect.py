@@ -1,0 +1,158 @@
+"""What to expect of a run: how long it will take, and between which bounds its held-out loss will be.
+
+How compressible the text is tells an n-gram (interpolated Kneser-Ney) of a sample of the training part, on a sample
+of the held-out part: H_n, nats per token with contexts of n - 1 symbols. They are rungs of a ladder
+
+    ln V,  H_1,  H_2,  H_3,  H_6          V: size of the vocabulary; a rung is never above the one before
+
+which a network climbs as it learns: it knows nothing, how frequent symbols are, what follows what, and so on, and goes
+beyond the last rung, by a tenth of ln H_1/H_6 in ln L for each rung's worth. Its place on the ladder is expected at
+c . features, where the features say how many steps, passes and symbols there are to learn from; losses between rungs
+are interpolated in ln L. docs/LOG.md tells from which runs the constants c and the width of the range come.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from rhapsode.analysis.baselines import NGram
+from rhapsode.config import ModelConfig, TrainConfig
+from rhapsode.nn.spec import parameter_spec
+from rhapsode.text.batches import Batches, make_batches
+from rhapsode.text.blocks import Spread
+from rhapsode.text.corpus import Corpus, Part
+from rhapsode.training.expectation import Expectation
+from rhapsode.training.progress import Budget
+from rhapsode.training.speed import Speed, Stopwatch
+from rhapsode.training.validation import validation_interval
+
+ORDERS = (1, 2, 3, 6)
+LEARNED, MEASURED, PIECES = 200_000, 50_000, 8
+"""Symbols of the samples, and of how many pieces each consists."""
+
+PLACE = (3.07, 0.652, -0.553, -0.42, -0.227, -0.16, 0.466, 0.645, 0.201, 0.544)
+"""Constants c, in the order of `_features`."""
+RUNGS, EARLY, PART = 0.2, 0.4, 0.11
+"""The range reaches so many rungs up and down the ladder, more after few steps, and this part of the loss beyond."""
+BEYOND = 0.1
+LEAST = 0.02
+"""Nats that are added to all losses before their logarithm is taken: below it nothing is told apart."""
+START_SECONDS, FILE_SECONDS, DISK = 0.4, 0.02, 3e8
+"""What starting the program takes; what writing a file takes, and bytes a second that go to it."""
+
+
+class Counting(NamedTuple):
+    """What n-grams tell of a text."""
+
+    nats: tuple[float, ...]
+    """per token, for each of `ORDERS`"""
+    learned: int
+    """symbols counted"""
+    error: float
+
+    @property
+    def least(self) -> float:
+        return min(self.nats)
+
+
+def count(corpus: Corpus) -> Counting | None:
+    """Count a sample of the training part, measure a sample of the held-out part; None where nothing is held out."""
+    if len(corpus.held_out.tokens) < 2:
+        return None
+    many = len(corpus.train.starts) > 1
+    boundary = corpus.tokenizer.boundary if many else None
+    learned, measured = _sample(corpus.train, LEARNED), _sample(corpus.held_out, MEASURED)
+    tokens = corpus.train.tokens[learned].astype(np.int64)
+    others = corpus.held_out.tokens[measured].astype(np.int64)
+    nats = [NGram(n).fit(tokens, corpus.tokenizer.vocab_size, boundary).nats(others) for n in ORDERS]
+    spread = Spread(corpus.held_out)
+    spread.add(measured[1:] - 1, nats[-1])
+    seen = len(others) / len(corpus.held_out.tokens)
+    return Counting(tuple(float(x.mean()) for x in nats), len(tokens), spread.standard_error() * math.sqrt(seen))
+
+
+def _sample(part: Part, size: int) -> np.ndarray:
+    """Positions of at most `size` tokens, in evenly spaced pieces."""
+    total, piece = len(part.tokens), size // PIECES
+    if total <= size:
+        return np.arange(total)
+    starts = np.linspace(0, total - piece, PIECES).astype(np.int64)
+    return (starts[:, None] + np.arange(piece)).ravel()
+
+
+def expect(
+    corpus: Corpus, model: ModelConfig, train: TrainConfig, stopwatch: Stopwatch, trained: bool = False
+) -> Expectation:
+    """What to expect of training `model` from now on; of a model that has learned from other text, no loss."""
+    batches = make_batches(corpus.train, train)
+    speed = stopwatch.speed(model, train, batches)
+    budget = Budget.of(train, batches.steps_per_epoch)
+    seconds = _seconds(corpus, model, train, batches, speed)
+    counting = count(corpus)
+    if counting is None:
+        return Expectation(seconds)
+    error = None if math.isnan(counting.error) else counting.error
+    if trained:
+        return Expectation(seconds, counting=counting.least, error=error)
+    tokens = (budget.seconds or 0.0) * speed.training
+    if budget.steps is not None:
+        tokens = budget.steps * batches.predictions / batches.steps_per_epoch
+    low, high = loss_range(counting, model, train, batches, tokens)
+    return Expectation(seconds, low, high, counting.least, error)
+
+
+def loss_range(
+    counting: Counting, model: ModelConfig, train: TrainConfig, batches: Batches, tokens: float
+) -> tuple[float, float]:
+    """The lowest and the highest loss to expect of reading so many tokens."""
+    ladder = np.minimum.accumulate(np.log(np.array([math.log(model.vocab_size), *counting.nats]) + LEAST))
+    features = _features(counting, model, train, batches, tokens)
+    place = float(np.dot(PLACE, features))
+    reach = RUNGS + EARLY * max(0.0, 0.5 - features[1])
+    low, high = _loss(ladder, place + reach) - PART, _loss(ladder, place - reach) + PART
+    return max(0.0, math.exp(low) - LEAST), math.exp(high) - LEAST
+
+
+def _features(
+    counting: Counting, model: ModelConfig, train: TrainConfig, batches: Batches, tokens: float
+) -> list[float]:
+    """1; ln steps, and what differs where they are few, or many; passes; how little text; width; a low learning rate;
+    structure; text beyond the sample."""
+    passes = tokens / batches.predictions
+    steps = math.log(max(1.0, passes * batches.steps_per_epoch))
+    adaptive = train.optimizer in ("adam", "adamw")
+    return [
+        1.0,
+        steps - 5,
+        max(4.6 - steps, 0.0),
+        max(steps - 6, 0.0),
+        math.log1p(passes / 10),
+        min(math.log(batches.predictions / 1e5), 0.0),
+        math.log(min(model.hidden, 512) / 256),
+        min(math.log(train.lr / 1e-2), 0.3) if adaptive else 0.0,
+        math.log((counting.nats[0] + LEAST) / (counting.least + LEAST)),
+        max(0.0, math.log(min(tokens, batches.predictions) / counting.learned)) if tokens else 0.0,
+    ]
+
+
+def _loss(ladder: np.ndarray, place: float) -> float:
+    """The logarithm of the loss at a place of the ladder."""
+    last = len(ladder) - 1
+    beyond = BEYOND * (ladder[1] - ladder[-1]) * max(0.0, place - last)
+    return float(np.interp(place, np.arange(last + 1), ladder) - beyond)
+
+
+def _seconds(corpus: Corpus, model: ModelConfig, train: TrainConfig, batches: Batches, speed: Speed) -> float:
+    """Training, validations, saving; and starting."""
+    size = sum(p.size for p in parameter_spec(model)) * 4
+    validation = (len(corpus.held_out.tokens) - 1) / speed.reading + FILE_SECONDS + size / DISK
+    end = START_SECONDS + validation + 2 * FILE_SECONDS + 4 * size / DISK
+    budget = Budget.of(train, batches.steps_per_epoch)
+    if budget.steps is None:
+        return end + (budget.seconds or 0.0)
+    interval = train.validate_every or validation_interval(batches, corpus.held_out)
+    a_step = batches.predictions / batches.steps_per_epoch / speed.training
+    return end + budget.steps * a_step + (budget.steps - 1) // interval * validation
