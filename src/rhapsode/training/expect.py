@@ -113,7 +113,7 @@ def loss_range(
     place = float(np.dot(PLACE, features))
     reach = RUNGS + EARLY * max(0.0, 0.5 - features[1])
     low, high = _loss(ladder, place + reach) - PART, _loss(ladder, place - reach) + PART
-    return max(0.0, math.exp(low) - LEAST), math.exp(high) - LEAST
+    return max(0.0, math.exp(low) - LEAST), max(LEAST, math.exp(high) - LEAST)
 
 
 def _features(

@@ -1,0 +1,117 @@
+"""What a run is told to expect: losses that fit the text, times that follow from the speed, and all of it kept."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+
+from rhapsode.config import ModelConfig, TrainConfig
+from rhapsode.text.batches import make_batches
+from rhapsode.training.expect import Counting, count, expect, loss_range
+from rhapsode.training.expectation import Expectation, duration
+from rhapsode.training.folder import Description
+from rhapsode.training.speed import Speed, Stopwatch, measure_speed
+from rhapsode.training.start import start
+from texts import small_corpus, verses
+
+
+class Clock(Stopwatch):
+    """A machine of known speed."""
+
+    def speed(self, model, train, batches):
+        return Speed(10_000.0, 50_000.0)
+
+
+def expected(corpus, trained=False, **fields):
+    model = {k: fields.pop(k) for k in ("hidden", "cell") if k in fields}
+    config = ModelConfig(vocab_size=corpus.tokenizer.vocab_size, specials=corpus.tokenizer.specials, **model)
+    return expect(corpus, config, TrainConfig(**({"lr": 1e-2} | fields)), Clock(), trained)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return small_corpus(tmp_path_factory.mktemp("corpus"), verses(3000))
+
+
+def test_what_a_run_reaches_is_in_the_range(corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("RHAPSODE_CACHE", str(tmp_path))
+    (tmp_path / "verses.txt").write_text(verses(3000))
+    run = start((str(tmp_path / "verses.txt"),), tmp_path / "run", {"steps": 60, "hidden": 128, "lr": 0.012})
+    loss = run.go().progress.best_loss
+    assert run.description.expected.low < loss < run.description.expected.high
+    assert run.description.expected.high < 3 * run.description.expected.low
+    assert Description.load(tmp_path / "run").expected == run.description.expected
+    assert f"loss {loss:.4f}, within the expected" in run.description.expected.compare(3.0, loss)
+
+
+def test_noise_is_not_expected_to_be_learned(tmp_path):
+    rng = random.Random(0)
+    noise = small_corpus(tmp_path, "".join(rng.choice("abcdefgh") for _ in range(40_000)))
+    found = expected(noise, epochs=3)
+    assert found.low < math.log(8) < found.high < 1.2 * math.log(8)
+    assert found.counting == pytest.approx(math.log(8), abs=0.02)
+
+
+def test_more_steps_mean_a_lower_loss_and_more_time(corpus):
+    few, some, many = (expected(corpus, steps=steps) for steps in (5, 60, 600))
+    assert few.high > some.high > many.high > many.low
+    assert few.low > some.low > many.low
+    assert few.seconds < some.seconds < many.seconds
+    assert many.seconds == pytest.approx(600 * 2048 / 10_000, rel=0.15)
+    assert expected(corpus, minutes=2).seconds == pytest.approx(120, abs=5)
+    assert expected(corpus, steps=600, validate_every=1).seconds > 1.5 * many.seconds
+
+
+def test_a_range_is_one_whatever_the_figures():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        nats = tuple(rng.gamma(1, 2, 4))
+        vocabulary, length = int(rng.integers(2, 50_000)), int(rng.integers(2, 10**6))
+        text = type("Text", (), {"tokens": np.zeros(length, np.uint8), "starts": np.zeros(1, np.int64)})()
+        train = TrainConfig(steps=1, lr=float(10 ** rng.uniform(-6, 1)))
+        model = ModelConfig(vocab_size=vocabulary, hidden=int(rng.integers(1, 2000)))
+        counting = Counting(nats, min(length, 200_000), 0.1)
+        low, high = loss_range(counting, model, train, make_batches(text, train), float(10 ** rng.uniform(0, 9)))
+        assert 0 <= low < high
+        assert math.isfinite(high)
+
+
+def test_nothing_held_out_and_models_that_go_on(corpus, tmp_path):
+    nothing = expected(small_corpus(tmp_path, verses(50), held_out=0), steps=3)
+    assert (nothing.low, nothing.counting, nothing.error) == (None, None, None)
+    assert "nothing is held out" in " ".join(nothing.describe(2000, 1.4))
+    assert expected(corpus, trained=True, steps=3).low is None
+
+
+def test_a_sample_of_a_large_text_tells_what_all_of_it_tells(corpus, monkeypatch):
+    whole = count(corpus)
+    monkeypatch.setattr("rhapsode.training.expect.LEARNED", 20_000)
+    monkeypatch.setattr("rhapsode.training.expect.MEASURED", 2_000)
+    sample = count(corpus)
+    assert sample.learned == 20_000
+    assert sample.nats == pytest.approx(whole.nats, rel=0.1)
+    assert sample.error == pytest.approx(whole.error, rel=1)
+
+
+def test_lines_for_people():
+    lines = list(Expectation(75.0, 1.38, 1.44, 1.5, 0.004).describe(900_000, 1 / math.log(2)))
+    assert lines[0].startswith("about 1:15 minutes in all; held-out loss 1.38 to 1.44 nats/token, 1.99 to 2.08 bits/char")
+    assert "± 0.004 nats" in lines[1]
+    assert next(Expectation(3.0).describe(4000, 1.4)).startswith("little text (4,000 characters)")
+    assert [duration(s) for s in (0.25, 8.24, 59, 61, 3700)] == [
+        "0.25 s",
+        "8.2 s",
+        "59 s",
+        "1:01 minutes",
+        "1:01:40 hours",
+    ]
+
+
+@pytest.mark.parametrize("batches", ["streams", "windows", "documents"])
+def test_speed_is_measured_on_batches_of_every_kind(tmp_path, batches):
+    lines = small_corpus(tmp_path, verses(300), documents="lines")
+    train = TrainConfig(steps=1, batches=batches, batch_size=16, length=16, accumulate=2)
+    model = ModelConfig(vocab_size=lines.tokenizer.vocab_size, specials=lines.tokenizer.specials, hidden=8)
+    speed = measure_speed(model, train, make_batches(lines.train, train), 0.02)
+    assert min(speed) > 0
