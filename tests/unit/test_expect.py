@@ -96,7 +96,7 @@ def test_a_sample_of_a_large_text_tells_what_all_of_it_tells(corpus, monkeypatch
 
 def test_lines_for_people():
     lines = list(Expectation(75.0, 1.38, 1.44, 1.5, 0.004).describe(900_000, 1 / math.log(2)))
-    assert lines[0].startswith("about 1:15 minutes in all; held-out loss 1.38 to 1.44 nats/token, 1.99 to 2.08 bits/char")
+    assert lines[0].startswith("about 1:15 minutes in all; held-out loss 1.38 to 1.44 nats/token, 1.99 to 2.08 bits")
     assert "± 0.004 nats" in lines[1]
     assert next(Expectation(3.0).describe(4000, 1.4)).startswith("little text (4,000 characters)")
     assert [duration(s) for s in (0.25, 8.24, 59, 61, 3700)] == [
