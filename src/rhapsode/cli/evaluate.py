@@ -158,9 +158,9 @@ def _show(result: Evaluation, others: dict[str, Evaluation]) -> None:
 
     print(f"{result.tokens:,} tokens, {result.chars:,} characters, {result.bytes:,} bytes")
     print(MODES[result.mode].format(result.context))
-    print(certainty(result.nats_per_token, result.standard_error))
     rows = [["", "model", *others]]
     for name in FIGURES:
         rows.append([name.replace("_", " "), *(f"{getattr(found, name):.4f}" for found in (result, *others.values()))])
     for label, *figures in rows:
         print(f"{label:<16}" + "".join(f"{figure:>12}" for figure in figures))
+    print(certainty(result.nats_per_token, result.standard_error))
