@@ -123,7 +123,7 @@ def _rhapsode(corpus: Corpus, seconds: float, seed: int, adapt: bool, backend: s
 
 
 def _rhapsode_on_torch(corpus: Corpus, seconds: float, seed: int, adapt: bool) -> Found:
-    return _rhapsode(corpus, seconds, seed, adapt, "torch")
+    return _rhapsode(corpus, seconds, seed, False, "torch")
 
 
 def _command(*words: str) -> dict[str, Any]:
