@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from functools import cached_property, lru_cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -31,8 +31,10 @@ from rhapsode.completion import completion, known_table
 from rhapsode.config import SamplingConfig
 from rhapsode.errors import ConfigError
 from rhapsode.matching import NO_TEXT, Automaton, Matcher, Piece, Pieces, Table, banned, encode, only, table_of
-from rhapsode.regex import compile_regex, too_complicated
 from rhapsode.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from rhapsode.regex import Regex
 
 MAY_BEGIN = 1
 """State of the rule begin: a word may begin here; 0: one may go on."""
@@ -76,7 +78,11 @@ class Rules:
         if self.required:
             self.tables["require"] = table_of(banned(self.requirement), self.pieces)
             self.tables["begin"] = self._beginnings()
-        self.regex = None if settings.regex is None else compile_regex(settings.regex)
+        self.regex: Regex | None = None
+        if settings.regex is not None:
+            from rhapsode.regex import compile_regex
+
+            self.regex = compile_regex(settings.regex)
         self._completions: dict[tuple[int, ...], Table] = {}
 
     def _add(self, name: str, automaton: Automaton) -> None:
@@ -94,6 +100,8 @@ class Rules:
         Raises:
             ConfigError: no text of the model matches, or only longer ones than allowed, or it is too complicated.
         """
+        from rhapsode.regex import too_complicated
+
         assert self.regex is not None
         automaton, accepting = self.regex
         begun, objected = automaton.run([pending])
