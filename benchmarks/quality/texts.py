@@ -4,13 +4,14 @@ learn from and the same ones to predict."""
 from __future__ import annotations
 
 import sysconfig
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from rhapsode.cli.demo import TEXT as TOPICS
 from rhapsode.cli.demo import topics
 from rhapsode.config import CorpusConfig
+from rhapsode.files import write_text
+from rhapsode.text.cache import cache_folder
 from rhapsode.text.corpus import Corpus, prepare
 
 DATA = Path(__file__).parents[3] / "shared/data"
@@ -28,9 +29,7 @@ TEXTS = {
 
 def corpus_of(text: str) -> Corpus:
     """One of `TEXTS`, or the text in the file of that name; prepared the first time, then kept in rhapsode's cache."""
-    with tempfile.TemporaryDirectory() as folder:
-        held_out = 1000.0 if text == "names" else None
-        return prepare([str(path) for path in _files(text, Path(folder))], CorpusConfig(held_out=held_out))
+    return prepare([str(path) for path in _files(text)], CorpusConfig(held_out=1000.0 if text == "names" else None))
 
 
 def in_documents(corpus: Corpus) -> bool:
@@ -39,13 +38,19 @@ def in_documents(corpus: Corpus) -> bool:
     return documents >= 100 and len(corpus.train.tokens) <= 256 * documents
 
 
-def _files(text: str, folder: Path) -> Sequence[Path]:
+def _files(text: str) -> Sequence[Path]:
     if text == "topics":
-        path = folder / TOPICS
-        path.write_text(topics(), "utf-8")
-        return [path]
+        return [_topics_file()]
     if text == "stdlib":
         root = Path(sysconfig.get_paths()["stdlib"])
         return [path for path in sorted(root.rglob("*.py")) if not NO_PART & set(path.relative_to(root).parts)]
     names = {"shakespeare": "tinyshakespeare.txt", "names": "names.txt", "pride": "pride-and-prejudice.txt"}
     return [DATA / names[text] if text in names else Path(text)]
+
+
+def _topics_file() -> Path:
+    """In rhapsode's cache, written if it is not there, so that the corpus is not made anew each time."""
+    path = cache_folder() / TOPICS
+    if not path.is_file() or path.read_text("utf-8") != topics():
+        write_text(path, topics())
+    return path
