@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import typing
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,16 +32,25 @@ def option(
     planned: bool = False,
     derived: bool = False,
     metavar: str | None = None,
+    other: tuple[str, str] | None = None,
 ) -> Any:
     """Declare a field: `low`/`high` are inclusive bounds, `above`/`below` exclusive ones.
 
     `derived` fields follow from the data and are no options of the command line; `metavar` is the word that stands for
-    the value in its help.
+    the value in its help. `other`: a pattern of values that a field of named values may have beside them, and what they
+    are in words.
     """
     bounds = {"low": low, "high": high, "above": above, "below": below}
     return dataclasses.field(
         default=default,
-        metadata={"help": help, "bounds": bounds, "planned": planned, "derived": derived, "metavar": metavar},
+        metadata={
+            "help": help,
+            "bounds": bounds,
+            "planned": planned,
+            "derived": derived,
+            "metavar": metavar,
+            "other": other,
+        },
     )
 
 
@@ -98,9 +108,10 @@ def checked(field: Any, hint: Any, value: Any) -> Any:
         return None
     kind = next(a for a in typing.get_args(hint) if a is not type(None)) if optional else hint
     if typing.get_origin(kind) is Literal:
-        if value not in typing.get_args(kind):
-            raise ConfigError(field.name, value, ", ".join(map(str, typing.get_args(kind))))
-        return value
+        pattern, said = field.metadata["other"] or (None, None)
+        if value in typing.get_args(kind) or (pattern and isinstance(value, str) and re.fullmatch(pattern, value)):
+            return value
+        raise ConfigError(field.name, value, ", ".join([*typing.get_args(kind), *([said] if said else [])]))
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if kind is int and hasattr(value, "__index__") and not isinstance(value, bool):
@@ -186,6 +197,16 @@ ELEMENTWISE = frozenset({"mingru", "minlstm", "sru", "rglru"})
 """Cells without a recurrent matrix: a unit sees its own state only."""
 
 
+def is_own(cell: str) -> bool:
+    """Whether it is a cell of the user's own, NAME@HASH (`rhapsode.backends.torch.own_cell`)."""
+    return "@" in cell
+
+
+def has_recurrent_matrix(cell: str) -> bool:
+    """Whether it has weight_hh, on which DropConnect falls."""
+    return cell not in ELEMENTWISE and not is_own(cell)
+
+
 @dataclass(frozen=True)
 class CorpusConfig(Config):
     """How text becomes tokens: reading, documents, tokenizer and held-out part."""
@@ -233,7 +254,9 @@ class ModelConfig(Config):
     )
     embedding_size: int = option(128, "width of the embedding", low=1, high=65_536, planned=True)
     cell: Literal["rnn", "gru", "lstm", "mlstm", "mingru", "minlstm", "sru", "rglru"] = option(
-        "lstm", "the recurrent cell"
+        "lstm",
+        "the recurrent cell, or a Python file that has one of your own",
+        other=(r"[A-Za-z_][\w-]*@[0-9a-f]{16}|.*\.py", "a Python file"),
     )
     nonlinearity: Literal["tanh", "relu"] = option("tanh", "of the rnn cell")
     layers: int = option(1, "number of recurrent layers", low=1, high=64, planned=True)
@@ -269,13 +292,15 @@ class ModelConfig(Config):
     init_std: float = option(0.01, "standard deviation of init=normal", above=0)
 
     def check(self) -> None:
+        if self.cell.endswith(".py"):
+            raise ConfigError("cell", self.cell, "a cell by its name here")
         if self.specials >= self.vocab_size:
             raise ConfigError("specials", self.specials, f"fewer than vocab_size ({self.vocab_size})")
         if self.tied and (self.input != "embedding" or self.embedding_size != self.hidden):
             raise ConfigError("tied", True, "only with input embedding and embedding_size equal to hidden")
         if self.nonlinearity != "tanh" and self.cell != "rnn":
             raise ConfigError("nonlinearity", self.nonlinearity, f"tanh with cell {self.cell}")
-        if self.dropconnect > 0 and self.cell in ELEMENTWISE:
+        if self.dropconnect > 0 and not has_recurrent_matrix(self.cell):
             raise ConfigError("dropconnect", self.dropconnect, f"0 with cell {self.cell}: it has no recurrent matrix")
 
 

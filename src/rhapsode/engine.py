@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from rhapsode.config import SamplingConfig
+from rhapsode.config import SamplingConfig, is_own
 from rhapsode.errors import ConfigError, MissingDependency
 from rhapsode.matching import Table
 from rhapsode.modelfile import ModelFile, Precision
@@ -131,7 +131,7 @@ class Engine:
 def open_engine(model: ModelFile, precision: Precision | Literal["auto"] = "auto") -> Engine:
     """The native engine, or the reference where the native core was not built.
 
-    The environment variable RHAPSODE_ENGINE (``native`` or ``numpy``) chooses one.
+    A cell of the user's own runs on the reference, which has torch compute it. The environment variable RHAPSODE_ENGINE (``native`` or ``numpy``) chooses one.
 
     Args:
         precision: of the weights; auto: that of the model's file.
@@ -143,7 +143,7 @@ def open_engine(model: ModelFile, precision: Precision | Literal["auto"] = "auto
     name = os.environ.get("RHAPSODE_ENGINE", "")
     if name not in ("", "native", "numpy"):
         raise ConfigError("RHAPSODE_ENGINE", name, "native, numpy")
-    if name != "numpy":
+    if name != "numpy" and not is_own(model.config.cell):
         try:
             from rhapsode.native_engine import NativeEngine
         except ImportError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from rhapsode.backends.base import load_cell
 from rhapsode.config import ModelConfig
 from rhapsode.engine import Engine, open_engine
 from rhapsode.generate import Written
@@ -22,17 +23,20 @@ if TYPE_CHECKING:
     from rhapsode.evaluate import Score
 
 
-def load(path: str | Path, precision: Precision | Literal["auto"] = "auto") -> Model:
+def load(path: str | Path, precision: Precision | Literal["auto"] = "auto", cell: str | Path | None = None) -> Model:
     """The model in a model file, or the best one of a run folder.
 
     Args:
         precision: of the weights it runs with: fp32, bf16 or int8 (less memory to read a symbol, so faster); auto: that
             of the file.
+        cell: the Python file of the model's cell, where that is one of your own. It is run.
 
     Raises:
         ModelFileError: there is none, or it is damaged.
-        ConfigError: the precision is not to be had here.
+        ConfigError: the precision is not to be had here, or the file has no cell.
     """
+    if cell is not None:
+        load_cell(cell)
     return Model(ModelFile.load(path), precision)
 
 

@@ -35,6 +35,7 @@ import numpy as np
 
 from rhapsode.config import ModelConfig
 from rhapsode.errors import ConfigError, ModelFileError, TokenizerError
+from rhapsode.nn.cells import cell_named
 from rhapsode.nn.spec import DECAYED, Parameter, Parameters, parameter_spec
 from rhapsode.tensorfile import ALIGNED, TensorFile, write
 from rhapsode.text.tokenizer import Tokenizer, tokenizer_from_json
@@ -116,6 +117,7 @@ class ModelFile:
             raise ModelFileError(f"{path}: format {head.get('format')!r} is not known; this version reads {FORMAT}")
         try:
             config = ModelConfig.from_json(head.get("config"))
+            cell_named(config.cell)
             tokenizer = tokenizer_from_json(head.get("tokenizer"))
         except (ConfigError, TokenizerError) as error:
             raise ModelFileError(f"{path}: {error}") from None

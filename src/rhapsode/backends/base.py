@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from rhapsode.config import ModelConfig, TrainConfig
-from rhapsode.errors import MissingDependency
+from rhapsode.config import ModelConfig, TrainConfig, is_own
+from rhapsode.errors import ConfigError, MissingDependency
 from rhapsode.nn.spec import Parameters, State
 from rhapsode.text.batches import Batch
 
@@ -111,7 +112,7 @@ def make_learner(model: ModelConfig, train: TrainConfig, parameters: Parameters)
     Raises:
         MissingDependency: the backend is not installed.
     """
-    if resolve_backend(train.backend) == "native":
+    if resolve_backend(train.backend, model.cell) == "native":
         from rhapsode.backends.native.learner import NativeLearner
 
         return NativeLearner(model, train, parameters)
@@ -120,12 +121,17 @@ def make_learner(model: ModelConfig, train: TrainConfig, parameters: Parameters)
     return TorchLearner(model, train, parameters)
 
 
-def resolve_backend(backend: str) -> str:
-    """`auto` is the native backend where it is built, else torch.
+def resolve_backend(backend: str, cell: str = "") -> str:
+    """`auto` is the native backend where it is built, else torch; a cell of the user's own runs on torch alone.
 
     Raises:
+        ConfigError: the backend does not have the cell.
         MissingDependency: the backend is not installed.
     """
+    if is_own(cell):
+        if backend == "native":
+            raise ConfigError("backend", backend, f"torch, with cell {cell}")
+        backend = "torch"
     found = {"native": _has("rhapsode._native"), "torch": _has("torch")}
     if backend == "auto":
         backend = "native" if found["native"] or not found["torch"] else "torch"
@@ -133,6 +139,19 @@ def resolve_backend(backend: str) -> str:
         cure = {"native": "pip install rhapsode, with a C++17 compiler", "torch": "pip install 'rhapsode[torch]'"}
         raise MissingDependency(f"the {backend} backend is not installed: {cure[backend]}")
     return backend
+
+
+def load_cell(path: str | Path) -> str:
+    """Run a Python file that has a cell of the user's own, and return the cell's name (`torch.own_cell`).
+
+    Raises:
+        ConfigError: it cannot be run, or what it has is no cell.
+        MissingDependency: torch is not installed.
+    """
+    resolve_backend("torch")
+    from rhapsode.backends.torch import own_cell
+
+    return own_cell.load_cell(path)
 
 
 def _has(module: str) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from rhapsode.cli.options import CommandOptions, argument, precision_option
+from rhapsode.cli.options import ModelCommandOptions, argument, precision_option
 from rhapsode.config import option
 from rhapsode.errors import ConfigError
 from rhapsode.model import TextModel, load
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlendOptions(CommandOptions):
+class BlendOptions(ModelCommandOptions):
     """Which model, or which blend."""
 
     model: str = argument("a run folder or a model file", metavar="MODEL")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rhapsode.cli.evaluated import corpus_of_run, held_out, named_corpus, text_part, training_part
 from rhapsode.cli.measuring import Meter, label_option, note_unknown, reading_options
-from rhapsode.cli.options import CommandOptions, argument, precision_option
+from rhapsode.cli.options import ModelCommandOptions, argument, precision_option
 from rhapsode.cli.output import print_json
 from rhapsode.config import option
 from rhapsode.errors import ConfigError
@@ -32,7 +32,7 @@ OTHERS = {"dynamic": "dynamic", "baseline": "{}-gram", "cache": "cache", "mixtur
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(CommandOptions):
+class Options(ModelCommandOptions):
     """Measure a model's loss on a text: exactly, over all of it, every token once. Of a prepared corpus the held-out
     part is measured. The state is carried through the whole text; a model trained on documents starts each anew.
 

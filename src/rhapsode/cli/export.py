@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rhapsode.cli.options import CommandOptions, argument, precision_option
+from rhapsode.cli.options import ModelCommandOptions, argument, precision_option
 from rhapsode.cli.output import note, print_json
 from rhapsode.config import option
 from rhapsode.errors import ConfigError, MissingDependency
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(CommandOptions):
+class Options(ModelCommandOptions):
     """Write a model in another form, a model file that every command takes.
 
     int8: a quarter of the size; runs in int8, with losses within about 0.001 nats of the original's.

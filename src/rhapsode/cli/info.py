@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rhapsode.cli.options import CommandOptions, argument
+from rhapsode.cli.options import ModelCommandOptions, argument
 from rhapsode.cli.output import print_json
 from rhapsode.errors import RhapsodeError
 from rhapsode.modelfile import BEST, FORMAT, LAST, ModelFile, find, is_classifier
@@ -20,7 +20,7 @@ SYMBOLS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(CommandOptions):
+class Options(ModelCommandOptions):
     """Show what a model file holds: configuration, parameters, tokenizer, and how it was trained."""
 
     model: str = argument("a run folder or a model file", metavar="MODEL")

@@ -50,6 +50,21 @@ class CommandOptions:
     json: bool = option(False, "print one JSON object, last, on stdout")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelCommandOptions(CommandOptions):
+    """What every command takes that runs a language model."""
+
+    cell: str | None = option(
+        None, "the Python file of the model's cell, where that is one of your own", metavar="FILE"
+    )
+
+    def __post_init__(self) -> None:
+        if self.cell is not None:
+            from rhapsode.backends.base import load_cell
+
+            load_cell(self.cell)
+
+
 def argument(help: str, *, metavar: str, default: Any = dataclasses.MISSING) -> Any:
     """Declare a field that is named by its place. One of type tuple[str, ...] takes all words, at least one."""
     field = option(default, help, metavar=metavar)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from rhapsode.cli.measuring import Meter, Text, label_option, note_unknown, read_texts, reading_options
-from rhapsode.cli.options import CommandOptions, argument, precision_option
+from rhapsode.cli.options import ModelCommandOptions, argument, precision_option
 from rhapsode.cli.output import note, print_json
 from rhapsode.config import option
 from rhapsode.errors import CorpusError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(CommandOptions):
+class Options(ModelCommandOptions):
     """Show how surprising each line of a text is to a model, in bits a character and in nats. Every file begins with
     the model's initial state, and every document for a model trained on documents.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rhapsode.cli.measuring import read_texts, reading_options
-from rhapsode.cli.options import CommandOptions, argument, precision_option
+from rhapsode.cli.options import ModelCommandOptions, argument, precision_option
 from rhapsode.cli.output import print_json
 from rhapsode.config import option
 from rhapsode.errors import CorpusError
@@ -16,7 +16,7 @@ from rhapsode.text.tokenizers.base import shown
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(CommandOptions):
+class Options(ModelCommandOptions):
     """Print a vector for each line of a text, as a line of JSON: the output of the model's last layer after reading it.
 
     With --similar-to: the lines, from the one whose vector is most like that of the given text (cosine) to the least.

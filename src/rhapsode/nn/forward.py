@@ -9,7 +9,7 @@ import numpy as np
 
 from rhapsode.config import ModelConfig
 from rhapsode.nn.blocks import gated_mlp, short_convolution
-from rhapsode.nn.cells import CELLS
+from rhapsode.nn.cells import cell_named
 from rhapsode.nn.spec import State, has_norm, is_residual, join_state, output_weight, split_state
 
 Array = TypeVar("Array")
@@ -30,7 +30,7 @@ def hidden(
     config: ModelConfig, parameters: Mapping[str, np.ndarray], ids: np.ndarray, state: State
 ) -> tuple[np.ndarray, State]:
     """What the output layer reads [T, B, H], and the state after the ids."""
-    cell, layers, vector = CELLS[config.cell], [], _input(config, parameters, ids)
+    cell, layers, vector = cell_named(config.cell), [], _input(config, parameters, ids)
     for layer, before in enumerate(state.layers):
         own, (start, past) = of_layer(parameters, layer), split_state(before, cell.state)
         if vector is None:

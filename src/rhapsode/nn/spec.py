@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rhapsode.config import ModelConfig
-from rhapsode.nn.cells import CELLS, LayerState, Vector
+from rhapsode.nn.cells import LayerState, Vector, cell_named
 
 Parameters = dict[str, np.ndarray]
 
@@ -75,7 +75,7 @@ def stack_spec(config: ModelConfig) -> list[Parameter]:
 
 
 def _stack(c: ModelConfig) -> Iterator[Parameter]:
-    cell, V, H = CELLS[c.cell], c.vocab_size, c.hidden
+    cell, V, H = cell_named(c.cell), c.vocab_size, c.hidden
     GH = cell.gates * H
     if c.input == "embedding":
         yield Parameter("embedding.weight", (V, c.embedding_size), "embedding")
@@ -95,7 +95,8 @@ def _stack(c: ModelConfig) -> Iterator[Parameter]:
         if cell.matrix:
             yield Parameter(f"{name}.weight_hh", (GH, H), "recurrent")
         for vector in cell.vectors:
-            yield Parameter(f"{name}.{vector.name}", (H,), "vector", vector)
+            shape = vector.shape(H)
+            yield Parameter(f"{name}.{vector.name}", shape, "recurrent" if len(shape) > 1 else "vector", vector)
         if c.learned_state:
             for field in cell.state._fields:
                 yield Parameter(f"{name}.initial.{field}", (H,), "state")
@@ -202,7 +203,7 @@ def _orthogonal(rng: np.random.Generator, n: int) -> np.ndarray:
 
 def state_fields(config: ModelConfig, layer: int) -> dict[str, int]:
     """The arrays [B, N] of the layer's state: N by name."""
-    fields = dict.fromkeys(CELLS[config.cell].state._fields, config.hidden)
+    fields = dict.fromkeys(cell_named(config.cell).state._fields, config.hidden)
     return fields | ({"conv": (config.conv - 1) * layer_width(config, layer)} if has_conv(config, layer) else {})
 
 
@@ -210,7 +211,7 @@ def make_state(config: ModelConfig, array: Callable[[int, str, int], Any]) -> St
     """The state whose arrays are what `array` gives for (layer, field, N)."""
 
     def layer_state(layer: int) -> LayerState:
-        cell_state: Any = CELLS[config.cell].state
+        cell_state: Any = cell_named(config.cell).state
         fields = state_fields(config, layer)
         kind = with_conv(cell_state) if "conv" in fields else cell_state
         return kind(*(array(layer, field, width) for field, width in fields.items()))

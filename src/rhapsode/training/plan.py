@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rhapsode.config import ELEMENTWISE, ModelConfig, TrainConfig
+from rhapsode.config import ModelConfig, TrainConfig, has_recurrent_matrix
 from rhapsode.text.batches import Batches, make_batches
 from rhapsode.text.corpus import Corpus
 from rhapsode.training.validation import validation_interval
@@ -166,7 +166,7 @@ def _choose_dropout(c: _Chooser, epochs: float, part: float) -> None:
         c.choose(c.model, "dropout_output", p, f"about {epochs:.0f} passes over the text are expected")
         if c.model.get("layers", 1) > 1:
             c.choose(c.model, "dropout", p, "likewise, between the layers")
-    if p >= 0.2 and c.model.get("cell") not in ELEMENTWISE:
+    if p >= 0.2 and has_recurrent_matrix(c.model.get("cell", "lstm")):
         c.choose(c.model, "dropconnect", round(p - 0.1, 2), "likewise, on the recurrent weights")
 
 

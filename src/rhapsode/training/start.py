@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rhapsode import __version__
-from rhapsode.backends.base import resolve_backend
+from rhapsode.backends.base import load_cell, resolve_backend
 from rhapsode.config import CorpusConfig, ModelConfig, TrainConfig
 from rhapsode.errors import ConfigError, RunError
 from rhapsode.files import write_json
@@ -45,6 +45,7 @@ def start(
 ) -> Run:
     """Prepare the corpus, make the plan and the run folder; or pick up the run in `folder` with `resume`. `from_`: a
     model to go on from."""
+    fields = with_cell(fields)
     if resume:
         if from_ is not None:
             raise ConfigError("from", str(from_), "not with resume: the run knows what it began with")
@@ -53,7 +54,7 @@ def start(
     base = None if from_ is None else ModelFile.load(from_)
     corpus = _corpus_for(sources, split_fields(fields), base, note)
     plan, expected = _planned(corpus, fields, base, begun)
-    backend = resolve_backend(plan.train.backend)
+    backend = resolve_backend(plan.train.backend, plan.model.cell)
     description = Description(
         sources,
         corpus.config,
@@ -70,6 +71,16 @@ def start(
     if base:
         starting_model(base, plan.model, corpus).save(folder / START)
     return Run(folder, corpus, description, None, lock)
+
+
+def with_cell(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields, with the name of a cell of the user's own where its file was named, which is run."""
+    cell = fields.get("cell")
+    return (
+        {**fields, "cell": load_cell(cell)}
+        if isinstance(cell, str | Path) and Path(cell).suffix == ".py"
+        else {**fields}
+    )
 
 
 def load_corpus(
@@ -95,6 +106,7 @@ def plan_for(
     from_: str | Path | None = None,
 ) -> tuple[Corpus, Plan, Expectation]:
     """What `start` would train, without training it, and what to expect of `start` now that the text is prepared."""
+    fields = with_cell(fields)
     base = None if from_ is None else ModelFile.load(from_)
     corpus = _corpus_for(sources, split_fields(fields), base, note)
     return corpus, *_planned(corpus, fields, base, time.perf_counter())

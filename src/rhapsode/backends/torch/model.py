@@ -12,7 +12,7 @@ from rhapsode.backends.torch.blocks import gated_mlp, short_convolution
 from rhapsode.backends.torch.cells import SCANS
 from rhapsode.backends.torch.masks import Dropout
 from rhapsode.config import ModelConfig
-from rhapsode.nn.cells import CELLS, LayerState
+from rhapsode.nn.cells import LayerState, cell_named
 from rhapsode.nn.forward import EPSILON, of_layer
 from rhapsode.nn.spec import State, has_norm, is_learned, is_residual, join_state, make_state, split_state
 
@@ -32,7 +32,7 @@ def hidden(
     layers: list[LayerState] = []
     vector = _input(config, parameters, ids, dropout)
     for layer, before in enumerate(state.layers):
-        own, (start, past) = of_layer(parameters, layer), split_state(before, CELLS[config.cell].state)
+        own, (start, past) = of_layer(parameters, layer), split_state(before, cell_named(config.cell).state)
         if vector is not None and layer > 0 and dropout:
             vector = dropout.vectors(f"layers.{layer}.input", vector, config.dropout)
         if vector is None:

@@ -4,6 +4,7 @@ To add a cell: write its file, name it in `CELLS` and in `ModelConfig.cell`, wri
 folder; the laws in tests/properties then run over it.
 """
 
+from rhapsode.errors import ConfigError
 from rhapsode.nn.cells.base import Cell, HiddenAndCell, HiddenState, LayerState, Memory, Vector
 from rhapsode.nn.cells.gru import GRU
 from rhapsode.nn.cells.lstm import LSTM
@@ -25,4 +26,22 @@ CELLS: dict[str, Cell] = {
     "rglru": RGLRU(),
 }
 
-__all__ = ["CELLS", "Cell", "HiddenAndCell", "HiddenState", "LayerState", "Memory", "Vector"]
+OWN_CELLS: dict[str, Cell] = {}
+"""The user's own, by NAME@HASH, whose files this process has run because it was told to
+(`rhapsode.backends.torch.own_cell`)."""
+
+
+def cell_named(name: str) -> Cell:
+    """The cell of this name.
+
+    Raises:
+        ConfigError: it is one of the user's own, and its file has not been named.
+    """
+    if name in CELLS:
+        return CELLS[name]
+    if name not in OWN_CELLS:
+        raise ConfigError("cell", name, f"its file, as it was in training: --cell {name.split('@')[0]}.py")
+    return OWN_CELLS[name]
+
+
+__all__ = ["CELLS", "OWN_CELLS", "Cell", "HiddenAndCell", "HiddenState", "LayerState", "Memory", "Vector", "cell_named"]

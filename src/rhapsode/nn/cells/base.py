@@ -31,11 +31,14 @@ LayerState = HiddenState | HiddenAndCell | Memory
 
 
 class Vector(NamedTuple):
-    """A vector [H] of the recurrence's own, beside its matrix or instead of it."""
+    """A vector [H] of the recurrence's own, beside its matrix or instead of it; a cell of the user's own may have arrays
+    of any shape."""
 
     name: str
     draw: Callable[[np.random.Generator, int], np.ndarray]
     """(generator, H) -> initial values"""
+    shape: Callable[[int], tuple[int, ...]] = lambda hidden: (hidden,)
+    """H -> its shape"""
 
 
 class Cell(Protocol):
