@@ -131,7 +131,8 @@ class Engine:
 def open_engine(model: ModelFile, precision: Precision | Literal["auto"] = "auto") -> Engine:
     """The native engine, or the reference where the native core was not built.
 
-    A cell of the user's own runs on the reference, which has torch compute it. The environment variable RHAPSODE_ENGINE (``native`` or ``numpy``) chooses one.
+    The environment variable RHAPSODE_ENGINE (``native`` or ``numpy``) chooses one. A cell of the user's own runs on the
+    reference, which has torch compute it.
 
     Args:
         precision: of the weights; auto: that of the model's file.

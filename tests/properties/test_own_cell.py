@@ -1,4 +1,4 @@
-"""A cell of the user's own from one Python file: the laws over the one that CONTRIBUTING.md shows, and what is refused."""
+"""A cell of the user's own from one Python file: the laws over what CONTRIBUTING.md shows, and what is refused."""
 
 import json
 import re

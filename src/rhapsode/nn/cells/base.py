@@ -31,8 +31,8 @@ LayerState = HiddenState | HiddenAndCell | Memory
 
 
 class Vector(NamedTuple):
-    """A vector [H] of the recurrence's own, beside its matrix or instead of it; a cell of the user's own may have arrays
-    of any shape."""
+    """A vector [H] of the recurrence's own, beside its matrix or instead of it; a cell of the user's own may have
+    arrays of any shape."""
 
     name: str
     draw: Callable[[np.random.Generator, int], np.ndarray]
