@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rhapsode.config import ModelConfig, TrainConfig, has_recurrent_matrix
+from rhapsode.config import ELEMENTWISE, ModelConfig, TrainConfig, has_recurrent_matrix
 from rhapsode.text.batches import Batches, make_batches
 from rhapsode.text.corpus import Corpus
 from rhapsode.training.validation import validation_interval
