@@ -59,7 +59,7 @@ def test_every_kind_of_option():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("x --cell foo", f"--cell: found 'foo', allowed: {', '.join(CELLS)}"),
+        ("x --cell foo", f"--cell: found 'foo', allowed: {', '.join(CELLS)}, a Python file"),
         ("x --size 10", "--size: found 10, allowed: a whole number from 1 to 9"),
         ("x --size 1.5", "--size: found '1.5', allowed: a whole number from 1 to 9"),
         ("x --top-p 0", "--top-p: found 0.0, allowed: a number above 0, to 1"),
