@@ -10,7 +10,7 @@ from pathlib import Path
 from rhapsode.cli.demo import TEXT as TOPICS
 from rhapsode.cli.demo import topics
 from rhapsode.config import CorpusConfig
-from rhapsode.files import write_text
+from rhapsode.files import make_folder, write_text
 from rhapsode.text.cache import cache_folder
 from rhapsode.text.corpus import Corpus, prepare
 
@@ -50,7 +50,7 @@ def _files(text: str) -> Sequence[Path]:
 
 def _topics_file() -> Path:
     """In rhapsode's cache, written if it is not there, so that the corpus is not made anew each time."""
-    path = cache_folder() / TOPICS
+    path = make_folder(cache_folder()) / TOPICS
     if not path.is_file() or path.read_text("utf-8") != topics():
         write_text(path, topics())
     return path
