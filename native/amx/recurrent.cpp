@@ -44,10 +44,10 @@ class TileRecurrent : public RecurrentLayer {
     input_.read(input, T, B, training, renew);
     const GateLines lines = input_.lines();
     scan_.input = lines.lines, scan_.line_rows = lines.rows, scan_.lines = lines.numbers;
-    factor_.input = scan_.input, factor_.line_rows = scan_.line_rows, factor_.lines = scan_.lines;
     scan_.h_in = state_in[0], scan_.h_out = state_out[0];
     if (states() > 1) scan_.c_in = state_in[1], scan_.c_out = state_out[1];
     dropconnect_ = dropconnect;
+    share_with_factor();
     const bool repack = weight_hh_.stale(dropconnect);
     restart();
     parallel([&](const Team& team) {
@@ -72,6 +72,7 @@ class TileRecurrent : public RecurrentLayer {
     scan_.d_c_out = d_state_out && states() > 1 ? d_state_out[1] : nullptr;
     scan_.d_h_in = d_state_in ? d_state_in[0] : nullptr;
     scan_.d_c_in = d_state_in && states() > 1 ? d_state_in[1] : nullptr;
+    share_with_factor();
     restart();
     parallel([&](const Team& team) {
       k_.backward(scan_, team.thread, team.threads);
@@ -101,17 +102,22 @@ class TileRecurrent : public RecurrentLayer {
     scan_.saved = renew(saved_, training ? T * blocks * R() * PAIR * k_.saved_lines * 32 : 0);
     scan_.history = renew(history_, training && k_.history ? (T + 1) * 2 * P_ * R() * TILE : 0);
     renew(tokens_, 0);
-    if (k_.factor_lines) prepare_factor();
+    if (k_.factor_lines) {
+      renew(m_, (T + 1) * R() * 2 * P_ * TILE);
+      renew(turned_m_, training ? 2 * P_ * scan_.turned_pitch * TILE : 0);
+      renew(factors_, training ? T * P_ * R() * PAIR * k_.factor_lines * 32 : 0);
+      scan_.factor = &factor_;
+    }
     return true;
   }
 
-  // The first stage shares what it does not have for itself.
-  void prepare_factor() {
+  // The first stage of a step, if there are two, works on what the second does, but for what is its own.
+  void share_with_factor() {
+    if (!k_.factor_lines) return;
     factor_ = scan_;
-    factor_.h = renew(m_, (T_ + 1) * R() * 2 * P_ * TILE);
-    factor_.turned = renew(turned_m_, training_ ? 2 * P_ * scan_.turned_pitch * TILE : 0);
-    factor_.saved = renew(factors_, training_ ? T_ * P_ * R() * PAIR * k_.factor_lines * 32 : 0);
-    scan_.factor = &factor_;
+    factor_.h = m_.data(), factor_.saved = training_ ? factors_.data() : nullptr;
+    factor_.turned = training_ ? turned_m_.data() : nullptr;
+    factor_.h_out = nullptr, factor_.d_output = nullptr;
   }
 
   void prepare_backward(bool vectors) {
@@ -124,8 +130,6 @@ class TileRecurrent : public RecurrentLayer {
       scan_.exchange[i] = renew(exchange_[i], threads_ > 1 ? threads_ * P_ * R() * 4 * SQUARE : 0);
     }
     if (vectors) scan_.d_rows = renew(d_rows_, T_ * R() * 2 * Q_ * TILE);
-    factor_.tokens_pitch = scan_.tokens_pitch, factor_.d_tokens = scan_.d_tokens, factor_.d_rows = scan_.d_rows;
-    for (int i = 0; i < 2; i++) factor_.d_gates[i] = scan_.d_gates[i];
   }
 
   template <class T>
@@ -142,7 +146,7 @@ class TileRecurrent : public RecurrentLayer {
   void gradients(bool accumulate, int thread, int threads) {
     const int64_t two = k_.token_gates > k_.gates ? k_.gates : 0;
     const TokenTiles recurrent{tokens_.data(), scan_.tokens_pitch, Q_, 0}, input{tokens_.data(), scan_.tokens_pitch, Q_, two};
-    const TurnedTiles h{turned_.data(), scan_.turned_pitch}, m{turned_m_.data() + R() * TILE, scan_.turned_pitch};
+    const TurnedTiles h{turned_.data(), scan_.turned_pitch};
     const int64_t tiles = T_ * R(), of_m = k_.factor_lines ? k_.gates - 1 : 0;  // gates that see m
     const RowSums sums = input_.sums(input, accumulate);
     auto gradient = [&](const TurnedTiles& x, int64_t first, int64_t last) {
@@ -150,7 +154,7 @@ class TileRecurrent : public RecurrentLayer {
                        last},
                       thread, threads);
     };
-    if (of_m) gradient(m, 0, of_m);
+    if (of_m) gradient({turned_m_.data() + R() * TILE, scan_.turned_pitch}, 0, of_m);
     gradient(h, of_m, k_.gates);
     input_.backward(input, d_rows_.data(), accumulate, thread, threads);
     if (bias_hn_) {  // every third pair of columns: the candidate's recurrent part

@@ -34,8 +34,8 @@ struct Products {
 };
 
 // Rows r of one time step; units are whole lines. m: the gates of these lines, rows `ld_m` apart; for gru what they receive
-// from h, for mlstm from what `multiply` makes of h, and a: what they receive from the input, rows of the gates of all lines; element-wise cells have a alone. h_before,
-// h, c: rows `ld` apart. own: vectors of the cell's own, likewise.
+// from h, for mlstm from what `multiply` makes of h, and a: what they receive from the input, rows of the gates of all
+// lines; element-wise cells have a alone. h_before, h, c: rows `ld` apart. own: vectors of the cell's own, likewise.
 struct CellRows {
   int64_t rows;
   Range lines;

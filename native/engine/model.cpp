@@ -64,7 +64,8 @@ Model::Model(const Config& c, const FindParameter& find, const FindPacked& find_
 
 int64_t Model::step_bytes() const {
   int64_t bytes = output.bytes();
-  for (const Layer& layer : layers) bytes += layer.input.bytes() + layer.recurrent.bytes() + layer.multiplier.bytes() + layer.mlp.in.bytes() + layer.mlp.out.bytes();
+  for (const Layer& layer : layers)
+    bytes += layer.input.bytes() + layer.recurrent.bytes() + layer.multiplier.bytes() + layer.mlp.in.bytes() + layer.mlp.out.bytes();
   return bytes;
 }
 
