@@ -11,6 +11,7 @@ import numpy as np
 from rhapsode.backends.base import load_cell
 from rhapsode.config import ModelConfig
 from rhapsode.engine import Engine, open_engine
+from rhapsode.errors import ConfigError
 from rhapsode.generate import Written
 from rhapsode.modelfile import ModelFile, Precision
 from rhapsode.nn.forward import hidden
@@ -85,14 +86,35 @@ class TextModel:
         """`count` texts at once, and what is known of each (see `Session.samples`)."""
         return self.session(prompt, label).samples(count, top, **sampling)
 
-    def session(self, prompt: str = "", label: str | None = None) -> Session:
-        """A new session that has read `prompt`, or what stands before a text without one (see `generate`)."""
-        session, start = Session(self.engine, label=label), self.training.get("start")
+    def session(
+        self, prompt: str = "", label: str | None = None, *, dynamic: bool = False, dynamic_lr: float | None = None
+    ) -> Session:
+        """A new session that has read `prompt`, or what stands before a text without one (see `generate`).
+
+        Args:
+            dynamic: a `rhapsode.dynamic_session.DynamicSession`, which learns from what it reads, the prompt too, in
+                weights of its own; this model and its other sessions stay as they are.
+            dynamic_lr: how far a segment of 32 symbols moves the weights; 0: not at all; None: 5e-4.
+
+        Raises:
+            ConfigError: there is no such label; `dynamic` with a blend; `dynamic_lr` below 0, or without `dynamic`.
+        """
+        session, start = self._begun(label, dynamic, dynamic_lr), self.training.get("start")
         if prompt:
             session.skim(prompt)
         elif isinstance(start, str) and not self.unknown(start):
             session.skim(start)
         return session
+
+    def _begun(self, label: str | None, dynamic: bool, lr: float | None) -> Session:
+        """A session at the beginning of a document."""
+        if not dynamic:
+            if lr is not None:
+                raise ConfigError("dynamic_lr", lr, "only with dynamic")
+            return Session(self.engine, label=label)
+        from rhapsode.dynamic_session import LR, DynamicSession
+
+        return DynamicSession(self.engine, label=label, lr=LR if lr is None else lr)
 
     def load_session(self, path: str | Path) -> Session:
         """The session of this model that was saved to `path`.

@@ -1,15 +1,16 @@
 """A session: a model reading and writing one text. It can be forked at any point, saved and gone on with.
 
 A saved session is a safetensors file: the state's arrays ``layers.L.FIELD`` [1, n], ``logits`` [V] and ``recent`` [N],
-and one metadata entry, ``rhapsode_session``, a JSON object with ``format`` (1), ``model`` (the model's digest) and
-``pending`` (bytes in hexadecimal). It is of use with that model only.
+and one metadata entry, ``rhapsode_session``, a JSON object with ``format`` (1), ``model`` (the model's digest),
+``pending`` (bytes in hexadecimal) and what `rhapsode.dynamic_session` adds. It is of use with that model only.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -25,6 +26,9 @@ from rhapsode.tensorfile import TensorFile
 from rhapsode.tensorfile import write as write_file
 from rhapsode.writer import Step, Token, Writer
 
+if TYPE_CHECKING:
+    from rhapsode.dynamic_session import Weights
+
 FORMAT, ENTRY = 1, "rhapsode_session"
 
 
@@ -32,11 +36,17 @@ class Mark(NamedTuple):
     """A place in a session's text."""
 
     engine: Engine
+    """of the model"""
     position: Position
+    weights: Weights | None = None
+    """those that a dynamic session had here"""
 
 
 class Session:
     """An engine and a position in a text. Not to be used by two threads at once; forks are independent."""
+
+    learns = False
+    """whether its weights are its own, and learn from what it reads"""
 
     def __init__(self, engine: Engine, position: Position | None = None, label: str | None = None):
         """Begin a document with this label, or go on from a `position` that another session of the same model was at.
@@ -133,9 +143,11 @@ class Session:
         ends = not self.engine.training.get("start")
         return Rules(SamplingConfig.from_json(sampling), self.engine.tokenizer, ends)
 
-    def fork(self) -> Session:
+    def fork(self) -> Self:
         """Another session at the same position. Nothing is copied."""
-        return Session(self.engine, self.position)
+        twin = copy.copy(self)
+        twin.ended_by = None
+        return twin
 
     def mark(self) -> Mark:
         """This place in the text, to `rewind` to. Nothing is copied; a mark keeps its state alive, some kilobytes."""
@@ -147,8 +159,7 @@ class Session:
         Raises:
             SessionError: the mark was made by a session of another model.
         """
-        if mark.engine is not self.engine and mark.engine.digest != self.engine.digest:
-            raise SessionError("the mark was made by a session of another model")
+        check_mark(mark, self.engine, learns=False)
         self.position = mark.position
 
     def save(self, path: str | Path) -> None:
@@ -157,13 +168,17 @@ class Session:
         Raises:
             OutputError: it cannot be written.
         """
+        write_file(path, ENTRY, *self._contents())
+
+    def _contents(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The head and the tensors of its file."""
         p = self.position
         head = {"format": FORMAT, "model": self.engine.digest, "pending": p.pending.hex()}
-        write_file(path, ENTRY, head, _state_arrays(p.state) | {"logits": p.logits, "recent": p.recent})
+        return head, _state_arrays(p.state) | {"logits": p.logits, "recent": p.recent}
 
-    @classmethod
-    def load(cls, engine: Engine, path: str | Path) -> Session:
-        """The session that was saved to `path`.
+    @staticmethod
+    def load(engine: Engine, path: str | Path) -> Session:
+        """The session that was saved to `path`, one that learns if that one did.
 
         Raises:
             SessionError: the file is missing, no session, damaged, or of another model.
@@ -173,7 +188,32 @@ class Session:
             raise SessionError(f"{path}: format {file.head.get('format')!r} is not known; this version reads {FORMAT}")
         if file.head.get("model") != engine.digest:
             raise SessionError(f"{path}: a session of another model")
-        return cls(engine, _position(engine, file))
+        position = _position(engine, file)
+        if "dynamic" not in file.head:
+            return Session(engine, position)
+        from rhapsode.dynamic_session import restored
+
+        return restored(engine, position, file)
+
+
+def check_mark(mark: Mark, engine: Engine, learns: bool) -> None:
+    """Whether a session of this engine's model may go to the mark.
+
+    Raises:
+        SessionError: it was made by a session of another model, or by one that learns and this one does not, or the
+            other way round.
+    """
+    if mark.engine is not engine and mark.engine.digest != engine.digest:
+        raise SessionError("the mark was made by a session of another model")
+    if (mark.weights is not None) != learns:
+        raise SessionError(f"the mark was made by a session that {'does not learn' if learns else 'learns'}")
+
+
+def finite(file: TensorFile, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """A tensor of a session file, if all of it is numbers."""
+    if not np.isfinite(array := file.tensor(name, shape)).all():
+        raise SessionError(f"{file.path}: tensor {name} holds what is not a number")
+    return array
 
 
 def _state_arrays(state: State) -> dict[str, np.ndarray]:
@@ -188,15 +228,11 @@ def _state_arrays(state: State) -> dict[str, np.ndarray]:
 def _position(engine: Engine, file: TensorFile) -> Position:
     """The position that the file holds, if it is one of the model."""
     V = engine.tokenizer.vocab_size
-
-    def finite(name: str, shape: tuple[int, ...]) -> np.ndarray:
-        if not np.isfinite(array := file.tensor(name, shape)).all():
-            raise SessionError(f"{file.path}: tensor {name} holds what is not a number")
-        return array
-
     state = State(
         tuple(
-            type(layer)(*(finite(f"layers.{number}.{field}", getattr(layer, field).shape) for field in layer._fields))
+            type(layer)(
+                *(finite(file, f"layers.{number}.{field}", getattr(layer, field).shape) for field in layer._fields)
+            )
             for number, layer in enumerate(engine.initial_state(1).layers)
         )
     )
@@ -207,4 +243,4 @@ def _position(engine: Engine, file: TensorFile) -> Position:
         pending = bytes.fromhex(file.head["pending"])
     except (KeyError, TypeError, ValueError):
         raise SessionError(f"{file.path}: pending is {file.head.get('pending')!r}, expected hexadecimal") from None
-    return Position(state, finite("logits", (V,)), recent, pending)
+    return Position(state, finite(file, "logits", (V,)), recent, pending)

@@ -92,6 +92,34 @@ def test_a_blend_of_models(run, file, tmp_path):
         assert said in err
 
 
+def test_a_prompt_that_is_learned_from(run, file, tmp_path):
+    prompt, saved = "bad ends, " * 20, str(tmp_path / "s")
+    session = load(file).session(prompt, dynamic=True, dynamic_lr=0.01)
+    text = session.fork().generate(seed=3, length=40)
+    assert text != own(file, prompt, seed=3, length=40)
+    learning = ("--dynamic", "--dynamic-lr", "0.01", "--prompt", prompt, "--length", "40", "--no-echo")
+    assert run(file, *learning, "--seed", "3")[1].rstrip("\n") == text.rstrip("\n")
+    samples = json.loads(run(file, *learning, "--samples", "2", "--seed", "2", "--json")[1])["texts"]
+    assert samples[1]["text"] == text
+
+    assert run(file, *learning, "--seed", "3", "--session", saved)[0] == 0
+    session.generate(seed=3, length=40)
+    session.read("bread")
+    words = ("--session", saved, "--prompt", "bread", "--seed", "4", "--length", "9", "--no-echo")
+    assert run(file, *words, "--dynamic")[1].rstrip("\n") == session.generate(seed=4, length=9).rstrip("\n")
+    assert run(file, "--session", str(tmp_path / "t"), "--length", "9")[0] == 0
+    for wrong, said in (
+        (("--dynamic-lr", "0.1"), "--dynamic-lr: found 0.1, allowed: only with dynamic"),
+        (("--dynamic", "--dynamic-lr", "-1"), "--dynamic-lr: found -1.0"),
+        (("--dynamic", "--blend", file), "--dynamic: found True, allowed: with one model"),
+        (("--dynamic", "--session", str(tmp_path / "t")), "--dynamic: found True, allowed: only for a new text"),
+        (("--dynamic-lr", "0.1", "--session", saved), "--dynamic-lr: found 0.1, allowed: only for a new text"),
+    ):
+        status, out, err = run(file, *wrong)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert said in err
+
+
 def test_json_is_one_object_and_says_the_seed(run, file):
     status, out, err = run(file, "--prompt", "bad", "--samples", "2", "--length", "9", "--json")
     told = json.loads(out)

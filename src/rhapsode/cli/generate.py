@@ -36,6 +36,8 @@ class Options(BlendOptions):
     session: str | None = option(
         None, "go on from the session in this file, if there is one, and save it there afterwards", metavar="FILE"
     )
+    dynamic: bool = option(False, "learn from the prompt first, in weights of this text's own (Krause et al.)")
+    dynamic_lr: float | None = option(None, "learning rate of --dynamic; none: 5e-4", low=0)
     sampling: dict[str, Any] = config_options(SamplingConfig, "sampling")
 
 
@@ -50,12 +52,11 @@ def run(options: Options) -> int:
     _note_unknown(model.unknown(prompt), "words" if model.tokenizer.kind == "word" else "characters")
     seed = fresh_seed() if settings.seed is None else settings.seed
     sampling = options.sampling | {"seed": seed}
+    session = _session(model, prompt, options)
     if options.samples > 1:
         began = time.perf_counter()
-        texts = model.samples(prompt, options.samples, options.logprobs or 0, options.label, **sampling)
-        _tell(prompt, options, texts, began)
+        _tell(prompt, options, session.samples(options.samples, options.logprobs or 0, **sampling), began)
         return 0
-    session = _session(model, prompt, options)
     try:
         _write_on(session, prompt, options, sampling)
     except KeyboardInterrupt:
@@ -85,10 +86,13 @@ def _save(session: Session, path: str | None) -> None:
 def _session(model: TextModel, prompt: str, options: Options) -> Session:
     """The session that is in the file, if there is one, after the prompt; else a new one."""
     if options.session is None or not Path(options.session).exists():
-        return model.session(prompt, options.label)
-    if options.label is not None:
-        raise ConfigError("label", options.label, f"only for a new text; that of {options.session} goes on")
+        return model.session(prompt, options.label, dynamic=options.dynamic, dynamic_lr=options.dynamic_lr)
+    for name in ("label", "dynamic_lr"):
+        if getattr(options, name) is not None:
+            raise ConfigError(name, getattr(options, name), f"only for a new text; that of {options.session} goes on")
     session = model.load_session(options.session)
+    if options.dynamic and not session.learns:
+        raise ConfigError("dynamic", True, f"only for a new text; that of {options.session} was begun without")
     session.skim(prompt)
     return session
 
