@@ -19,7 +19,7 @@ def dynamic_predictions(
 
     Arguments and errors as those of `Adaptation`.
     """
-    adaptation = Adaptation(model, lr, **train)
+    adaptation = Adaptation(model, lr, None, **train)
     state = adaptation.initial_state()
     for first, last, opens in segments(spans, SEGMENT):
         before = adaptation.initial_state() if opens else state
