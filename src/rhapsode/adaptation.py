@@ -24,8 +24,8 @@ from rhapsode.nn.spec import Parameters, State
 SEGMENT = 32
 """Symbols of a segment at most; it ends with its document. Chosen, as what follows, on training text: docs/LOG.md."""
 RMS = {"optimizer": "adam", "beta1": 0.0, "beta2": 0.999, "eps": 1e-5, "weight_decay": 0.0}
-LR = 5e-4
-DECAY, DECAY_EVERY = 0.008, 16
+LR = 3e-4
+DECAY, DECAY_EVERY = 0.03, 16
 """λ, and after how many segments: a sixteenth as strong after each would cost more and do the same."""
 
 

@@ -94,7 +94,7 @@ class TextModel:
         Args:
             dynamic: a `rhapsode.dynamic_session.DynamicSession`, which learns from what it reads, the prompt too, in
                 weights of its own; this model and its other sessions stay as they are.
-            dynamic_lr: how far a segment of 32 symbols moves the weights; 0: not at all; None: 5e-4.
+            dynamic_lr: how far a segment of 32 symbols moves the weights; 0: not at all; None: 3e-4.
 
         Raises:
             ConfigError: there is no such label; `dynamic` with a blend; `dynamic_lr` below 0, or without `dynamic`.

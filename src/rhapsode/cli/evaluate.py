@@ -49,7 +49,7 @@ class Options(ModelCommandOptions):
     dynamic: bool = option(
         False, "also measure the model learning from the text: from each segment after it was predicted (Krause et al.)"
     )
-    dynamic_lr: float | None = option(None, "learning rate of --dynamic; 0: it learns nothing; none: 5e-4", low=0)
+    dynamic_lr: float | None = option(None, "learning rate of --dynamic; 0: it learns nothing; none: 3e-4", low=0)
     baseline: bool = option(False, "also measure an n-gram of the model's training text (interpolated Kneser-Ney)")
     mix: bool = option(
         False,

@@ -37,7 +37,7 @@ class Options(BlendOptions):
         None, "go on from the session in this file, if there is one, and save it there afterwards", metavar="FILE"
     )
     dynamic: bool = option(False, "learn from the prompt first, in weights of this text's own (Krause et al.)")
-    dynamic_lr: float | None = option(None, "learning rate of --dynamic; none: 5e-4", low=0)
+    dynamic_lr: float | None = option(None, "learning rate of --dynamic; none: 3e-4", low=0)
     sampling: dict[str, Any] = config_options(SamplingConfig, "sampling")
 
 
