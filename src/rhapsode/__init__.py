@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rhapsode.averaging import average
     from rhapsode.blending import blend
     from rhapsode.classify.classifier import SequenceClassifier
     from rhapsode.config import ClassifierConfig, CorpusConfig, ModelConfig, SamplingConfig, TrainConfig
@@ -41,6 +42,7 @@ _HOME = {
     "SequenceClassifier": "classify.classifier",
     "Session": "session",
     "TrainConfig": "config",
+    "average": "averaging",
     "blend": "blending",
     "load": "model",
     "prepare": "text.corpus",
@@ -62,6 +64,7 @@ __all__ = [
     "SequenceClassifier",
     "Session",
     "TrainConfig",
+    "average",
     "blend",
     "load",
     "prepare",

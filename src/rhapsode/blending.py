@@ -76,7 +76,7 @@ class BlendEngine(Engine):
     ):
         """See `blend`."""
         self.engines, self.turns, self.turns_of = list(engines), turns, turns_of
-        self.weights = _normalised(weights, len(self.engines))
+        self.weights = normalised(weights, len(self.engines))
         if turns is not None and turns < 1:
             raise ConfigError("turns", turns, "at least 1")
         if turns is not None and weights is not None:
@@ -184,8 +184,12 @@ class BlendEngine(Engine):
         return State((*layers, cast(Any, turn)) if self.turns else layers)
 
 
-def _normalised(weights: Sequence[float] | None, count: int) -> np.ndarray:
-    """The weights of `count` models, their sum 1: [count], float64."""
+def normalised(weights: Sequence[float] | None, count: int) -> np.ndarray:
+    """The weights of `count` models, their sum 1: [count], float64.
+
+    Raises:
+        ConfigError: there is no model, or they are not one positive number for each.
+    """
     if count < 1:
         raise ConfigError("models", count, "at least one")
     given = [1.0] * count if weights is None else list(weights)

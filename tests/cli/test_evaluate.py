@@ -108,7 +108,7 @@ def test_a_mixture_beats_its_parts(prose, capsys):
 
 def test_the_model_learns_from_the_text(prose, capsys):
     before = Path(prose).read_bytes()
-    found = run_json(capsys, "evaluate", prose, "text.txt", "--dynamic")
+    found = run_json(capsys, "evaluate", prose, "text.txt", "--dynamic", "--dynamic-lr", "1e-3")
     assert found["dynamic"]["nats_per_token"] < 0.97 * found["nats_per_token"]
     still = run_json(capsys, "evaluate", prose, "text.txt", "--dynamic", "--dynamic-lr", "0")
     assert still["dynamic"]["nats_per_token"] == pytest.approx(found["nats_per_token"], rel=1e-5)

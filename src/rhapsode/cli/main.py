@@ -30,6 +30,7 @@ COMMANDS = {
     "info": "everything a model file tells about itself",
     "prepare": "turn text into a corpus of tokens on disk",
     "export": "a model in another form, such as int8: a quarter of the size",
+    "average": "one model of the mean weights of several",
     "import": "a network of Keras or PyTorch as a model file",
     "plan": "what train would do in a given time, and why",
     "bench": "how fast this machine trains and writes, beside torch",
