@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+import rhapsode
 from learners import close, make, random_ids
 from models import random_model
 from properties import test_batch_law as batch_law
@@ -146,10 +147,13 @@ def test_commands(files, tmp_path, monkeypatch, capsys):
 
     for name in list(OWN_CELLS):
         monkeypatch.delitem(OWN_CELLS, name)
+    with pytest.raises(ModelFileError):
+        rhapsode.load("run")
     assert main(["generate", "run"]) != 0
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "--cell mogrifier.py" in error
+    assert len(rhapsode.load("run", cell=files["mogrifier"]).generate(length=9)) == 9
 
 
 def test_only_torch_has_it(file):
