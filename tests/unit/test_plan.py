@@ -5,7 +5,7 @@ import pytest
 from rhapsode.config import ELEMENTWISE
 from rhapsode.errors import ConfigError
 from rhapsode.text.batches import make_batches
-from rhapsode.training.plan import DEFAULT_MINUTES, LITTLE_BATCH, MOST_PASSES, make_plan
+from rhapsode.training.plan import DEFAULT_MINUTES, LITTLE_BATCH, LITTLE_LR, LITTLE_PASSES, make_plan
 from rhapsode.training.validation import validation_interval
 from texts import small_corpus, verses
 
@@ -75,10 +75,10 @@ def test_no_dropconnect_where_there_is_no_recurrent_matrix(corpus):
 def test_little_text_gets_a_few_passes_small_batches_and_a_small_network(tmp_path):
     poem = small_corpus(tmp_path, verses(200))
     made = plan(poem)
-    assert (made.train.minutes, made.train.epochs) == (None, MOST_PASSES)
+    assert (made.train.minutes, made.train.epochs) == (None, LITTLE_PASSES)
     assert sum(reason.startswith(("minutes", "epochs")) for reason in made.reasons) == 1
-    assert (made.model.hidden, made.train.batch_size) == (256, LITTLE_BATCH)
-    assert made.model.dropout_output > 0.4
+    assert (made.model.hidden, made.train.batch_size, made.train.lr) == (256, LITTLE_BATCH, LITTLE_LR)
+    assert made.model.dropout_output > 0.3
     named = plan(poem, minutes=3)
     assert (named.train.minutes, named.train.epochs, named.model.hidden) == (3, None, 256)
 

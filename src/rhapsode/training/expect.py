@@ -33,10 +33,15 @@ ORDERS = (1, 2, 3, 6)
 LEARNED, MEASURED, PIECES = 200_000, 50_000, 8
 """Symbols of the samples, and of how many pieces each consists."""
 
-PLACE = (3.07, 0.652, -0.553, -0.42, -0.227, -0.16, 0.466, 0.645, 0.201, 0.544)
+PLACE = (3.201, 0.588, -0.679, -0.398, -0.254, 0.511, 0.646, 0.057, 0.578)
 """Constants c, in the order of `_features`."""
-RUNGS, EARLY, PART = 0.2, 0.4, 0.11
-"""The range reaches so many rungs up and down the ladder, more after few steps, and this part of the loss beyond."""
+RUNGS, EARLY, PART = 0.4, 0.2, 0.07
+"""The range reaches so many rungs up and down the ladder, more after few steps, and this part of the loss beyond;"""
+UNKNOWN, MOST_ERROR = 0.1, 0.15
+"""and the standard error, as a part of the loss: this much where it is not known, and at most so much."""
+FAR, FLAT = 0.6, 0.06
+"""Where contexts of more than two symbols tell an n-gram next to nothing more (this part of the loss) though the text
+has structure, it may lie farther away (columns, counters): a network may find so much more, in ln L."""
 BEYOND = 0.1
 LEAST = 0.02
 """Nats that are added to all losses before their logarithm is taken: below it nothing is told apart."""
@@ -111,15 +116,17 @@ def loss_range(
     ladder = np.minimum.accumulate(np.log(np.array([math.log(model.vocab_size), *counting.nats]) + LEAST))
     features = _features(counting, model, train, batches, tokens)
     place = float(np.dot(PLACE, features))
+    error = UNKNOWN if math.isnan(counting.error) else min(MOST_ERROR, counting.error / (counting.least + LEAST))
     reach = RUNGS + EARLY * max(0.0, 0.5 - features[1])
-    low, high = _loss(ladder, place + reach) - PART, _loss(ladder, place - reach) + PART
+    low = _loss(ladder, place + reach) - PART - error - (FAR if _is_flat(counting) else 0.0)
+    high = _loss(ladder, place - reach) + PART + error
     return max(0.0, math.exp(low) - LEAST), max(LEAST, math.exp(high) - LEAST)
 
 
 def _features(
     counting: Counting, model: ModelConfig, train: TrainConfig, batches: Batches, tokens: float
 ) -> list[float]:
-    """1; ln steps, and what differs where they are few, or many; passes; how little text; width; a low learning rate;
+    """1; ln steps, and what differs where they are few; passes; how little text; width; a low learning rate;
     structure; text beyond the sample."""
     passes = tokens / batches.predictions
     steps = math.log(max(1.0, passes * batches.steps_per_epoch))
@@ -128,7 +135,6 @@ def _features(
         1.0,
         steps - 5,
         max(4.6 - steps, 0.0),
-        max(steps - 6, 0.0),
         math.log1p(passes / 10),
         min(math.log(batches.predictions / 1e5), 0.0),
         math.log(min(model.hidden, 512) / 256),
@@ -136,6 +142,13 @@ def _features(
         math.log((counting.nats[0] + LEAST) / (counting.least + LEAST)),
         max(0.0, math.log(min(tokens, batches.predictions) / counting.learned)) if tokens else 0.0,
     ]
+
+
+def _is_flat(counting: Counting) -> bool:
+    """Whether structure may lie farther away than an n-gram sees."""
+    one, _, three, _ = counting.nats
+    least = counting.least + LEAST
+    return least < 2 and one + LEAST > 1.35 * least and three + LEAST < (1 + FLAT) * least
 
 
 def _loss(ladder: np.ndarray, place: float) -> float:

@@ -26,8 +26,8 @@ LARGE_VOCABULARY = 1024
 
 MOST_PASSES = 40
 """More passes over a text teach a network little, with whatever dropout."""
-LITTLE_TEXT, LITTLE_BATCH = 40_000, 8
-"""Below so many symbols, so small a batch."""
+LITTLE_TEXT, LITTLE_BATCH, LITTLE_LR, LITTLE_PASSES = 40_000, 8, 6e-3, 20
+"""Below so many symbols: so small a batch, a rate that suits it, and no more passes than that; see docs/LOG.md."""
 FEW_PASSES, FEW_SHARE = 4, 0.01
 """Up to so many passes over the text the last weights are the best: validations may cost this part of the time."""
 
@@ -62,17 +62,18 @@ def make_plan(
     chooser = _Chooser(dict(model), dict(train))
     chooser.model |= {"vocab_size": corpus.tokenizer.vocab_size, "specials": corpus.tokenizer.specials}
     _choose_budget(chooser)
+    if trained:
+        chooser.choose(chooser.train, "lr", TRAINED_LR, "goes on from a trained model")
     _choose_batches(chooser, corpus)
     _choose_depth(chooser)
     batches = make_batches(corpus.train, TrainConfig(**chooser.train))
     _choose_input(chooser, corpus)
     tokens = _expected_tokens(chooser, batches, speed)
-    useful = min(tokens, MOST_PASSES * batches.predictions)
+    most = LITTLE_PASSES if _is_little(corpus) else MOST_PASSES
+    useful = min(tokens, most * batches.predictions)
     if useful < tokens and not _names_budget(train):
-        _choose_passes(chooser)
+        _choose_passes(chooser, most)
         tokens = useful
-    if trained:
-        chooser.choose(chooser.train, "lr", TRAINED_LR, "goes on from a trained model")
     _choose_size(chooser, useful, "to learn from" if useful < tokens else "will be read")
     _choose_dropout(chooser, tokens / batches.predictions, TRAINED_DROPOUT if trained else 1.0)
     _choose_validations(chooser, tokens / batches.predictions, batches, corpus)
@@ -102,13 +103,15 @@ def _names_budget(train: Mapping[str, Any]) -> bool:
     return any(train.get(name) is not None for name in ("minutes", "epochs", "steps"))
 
 
-def _choose_passes(c: _Chooser) -> None:
+def _is_little(corpus: Corpus) -> bool:
+    return len(corpus.train.tokens) < LITTLE_TEXT
+
+
+def _choose_passes(c: _Chooser, most: int) -> None:
     """A budget in passes instead of the usual minutes."""
     del c.train["minutes"]
     c.reasons = [reason for reason in c.reasons if not reason.startswith("minutes ")]
-    c.choose(
-        c.train, "epochs", float(MOST_PASSES), "no budget was named, and more passes over little text teach little"
-    )
+    c.choose(c.train, "epochs", float(most), "no budget was named, and more passes over little text teach little")
 
 
 def _choose_batches(c: _Chooser, corpus: Corpus) -> None:
@@ -116,8 +119,9 @@ def _choose_batches(c: _Chooser, corpus: Corpus) -> None:
     size = len(corpus.train.tokens) / max(1, documents)
     if documents >= 100 and size <= 256:
         c.choose(c.train, "batches", "documents", f"{documents:,} documents of {size:.0f} symbols on average")
-    little = len(corpus.train.tokens) < LITTLE_TEXT
-    if little and c.train.get("batches") != "windows":
+    if _is_little(corpus) and c.train.get("batches") != "windows":
+        if "batch_size" not in c.train and "hidden" not in c.model:
+            c.choose(c.train, "lr", LITTLE_LR, f"suits a batch of {LITTLE_BATCH}")
         c.choose(c.train, "batch_size", LITTLE_BATCH, "little text: a smaller batch leaves more steps in a pass")
     if c.train.get("batches") == "documents":
         c.choose(c.train, "batch_size", 128, "documents are short")
