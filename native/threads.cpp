@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "crowding.h"
 #include "isa.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -28,7 +29,7 @@ namespace rhapsode {
 namespace {
 
 constexpr int MAX_THREADS = 1024;
-constexpr int SPINS_BEFORE_YIELD = 1000;   // some 50 µs: longer than most waits inside a step on an idle machine
+constexpr int SPINS_BEFORE_YIELD = 500;    // some 20 µs: longer than most waits inside a step on an idle machine
 constexpr int YIELDS_BEFORE_SLEEP = 1000;  // some 500 µs: what Python needs between two calls of a step
 
 void pause() {
@@ -39,13 +40,12 @@ void pause() {
 #endif
 }
 
-// Spin, then give the core to whoever else wants it, until ready() holds.
+// Spins in the waits of the job that runs.
+std::atomic<int> spins{SPINS_BEFORE_YIELD};
+
 template <class Ready>
 void spin_until(Ready ready) {
-  for (int i = 0; !ready(); i++) {
-    if (i < SPINS_BEFORE_YIELD) pause();
-    else std::this_thread::yield();
-  }
+  for (int i = 0; !ready(); i++) wait_a_moment(i);
 }
 
 // Denormal numbers are treated as zero while this lives: they would slow the decay of optimiser state a hundredfold.
@@ -76,7 +76,7 @@ struct alignas(64) Counter {
 
 class Pool {
  public:
-  explicit Pool(int threads) : threads_(threads) {
+  explicit Pool(int threads) : threads_(threads), crowding_(threads) {
     for (int i = 1; i < threads; i++) workers_.emplace_back([this, i] { work(i); });
   }
 
@@ -90,13 +90,16 @@ class Pool {
 
   void run(void (*f)(void*, const Team&), void* context) {
     f_ = f, context_ = context;
+    crowding_.begin();
+    spins.store(crowding_.together() ? 0 : SPINS_BEFORE_YIELD, std::memory_order_relaxed);
     done_.value.store(0, std::memory_order_relaxed);
     publish();
     {
       FlushDenormals guard;
-      f(context, Team{0, threads_});
+      take_part(0);
     }
     spin_until([&] { return done_.value.load(std::memory_order_acquire) == threads_ - 1; });
+    crowding_.end();
   }
 
   void barrier() {
@@ -119,12 +122,18 @@ class Pool {
     }
   }
 
+  void take_part(int thread) {
+    crowding_.enter(thread);
+    f_(context_, Team{thread, threads_});
+    crowding_.leave(thread);
+  }
+
   void work(int thread) {
     FlushDenormals guard;
     for (int seen = 0;;) {
       seen = next_job(seen);
       if (stopping_) return;
-      f_(context_, Team{thread, threads_});
+      take_part(thread);
       done_.value.fetch_add(1, std::memory_order_release);
     }
   }
@@ -134,8 +143,7 @@ class Pool {
     auto number = [&] { return job_.value.load(std::memory_order_seq_cst); };
     for (int i = 0; i < SPINS_BEFORE_YIELD + YIELDS_BEFORE_SLEEP; i++) {
       if (number() != seen) return number();
-      if (i < SPINS_BEFORE_YIELD) pause();
-      else std::this_thread::yield();
+      wait_a_moment(i);
     }
     std::unique_lock<std::mutex> lock(mutex_);
     sleepers_.value.fetch_add(1, std::memory_order_seq_cst);
@@ -145,6 +153,7 @@ class Pool {
   }
 
   const int threads_;
+  Crowding crowding_;
   std::vector<std::thread> workers_;
   void (*f_)(void*, const Team&) = nullptr;
   void* context_ = nullptr;
@@ -227,6 +236,11 @@ Pool& pool() {
 }
 
 }  // namespace
+
+void wait_a_moment(int i) {
+  if (i < spins.load(std::memory_order_relaxed)) pause();
+  else std::this_thread::yield();
+}
 
 void Team::barrier() const { the_pool->barrier(); }
 

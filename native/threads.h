@@ -49,6 +49,10 @@ void parallel_or_alone(bool several, F&& f) {
       const_cast<void*>(static_cast<const void*>(&f)));
 }
 
+// What a thread of a team does between two looks, the i-th and the next, at what another is to do: it spins and, when that
+// takes long or the machine is busy (crowding.h), gives its processor to whoever else wants it.
+void wait_a_moment(int i);
+
 // The number of threads in the pool. Throws SettingError if RHAPSODE_THREADS is no whole number from 1 to 1024.
 int thread_count();
 

@@ -1,6 +1,9 @@
 // The pool: every part runs once, barriers hold, sizes change, errors are clear, a forked child works.
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "check.h"
@@ -27,6 +30,20 @@ void barriers_hold() {
     }
   });
   check(held, "all threads are at the barrier");
+}
+
+// With as many other busy threads as there may be processors the team's threads share some (crowding.h).
+void a_busy_machine_works() {
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> others;
+  for (unsigned i = 0; i < std::max(2u, std::thread::hardware_concurrency()); i++)
+    others.emplace_back([&] { while (!stop) {} });
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(300);
+  do barriers_hold();
+  while (std::chrono::steady_clock::now() < end);
+  stop = true;
+  for (auto& other : others) other.join();
+  barriers_hold();
 }
 
 void parts_cover() {
@@ -80,6 +97,7 @@ void test_threads() {
     barriers_hold();
     parts_cover();
     a_child_works();
+    if (n == 2 || n == 3) a_busy_machine_works();
   }
   nesting_is_refused();
   bool refused = false;
