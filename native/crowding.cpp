@@ -12,7 +12,7 @@ namespace rhapsode {
 #if defined(__linux__)
 namespace {
 
-constexpr double MEASURED = 0.05, LEAST_HELD = 0.1, MOST_HELD = 1.6;  // seconds
+constexpr double MEASURED = 0.05, LEAST_HELD = 0.1, MOST_HELD = 6.4;  // seconds
 constexpr double MOST_LOST = 0.2;            // of all threads' time
 
 double seconds(clockid_t clock) {
@@ -75,7 +75,7 @@ void Crowding::end() {
   for (int i = 0; i < threads_; i++) measured_ += seats_[i].wall, lost_ += seats_[i].wall - seats_[i].own;
   if (measured_ < MEASURED * threads_) return;
   together_ = lost_ > MOST_LOST * measured_;
-  held_ = !together_ ? 0 : held_ == 0 ? LEAST_HELD : std::min(2 * held_, MOST_HELD);
+  held_ = !together_ ? 0 : held_ == 0 ? LEAST_HELD : std::min(4 * held_, MOST_HELD);
   until_ = seconds(CLOCK_MONOTONIC) + held_;
   measured_ = lost_ = 0;
 }

@@ -7,7 +7,7 @@
 //
 // A thread never sleeps within a job, so what the clock shows beyond its own processor time was spent waiting for a
 // processor. Where that is much, the threads go two by two for a tenth of a second, then it is measured again; each time it
-// is still so, for twice as long, up to two seconds. Linux only; elsewhere nothing happens.
+// is still so, for four times as long, up to six seconds. Linux only; elsewhere nothing happens.
 #pragma once
 
 #include <atomic>
