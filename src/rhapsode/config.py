@@ -357,7 +357,7 @@ class TrainConfig(Config):
     warmup: int = option(50, "steps over which the learning rate rises from zero", low=0)
     accumulate: int = option(1, "pieces a batch is cut into to save memory; the result is the same", low=1)
     averaging: float = option(
-        0.0, "decay of the running average of the weights that is kept and saved; 0: none", low=0, below=1
+        0.0, "decay of the running average of the weights that is kept and saved; 0: none", low=0, below=1, planned=True
     )
     patience: int = option(0, "stop after this many validations without a new best; 0: never", low=0)
     validate_every: int = option(

@@ -17,10 +17,12 @@ from rhapsode.text.corpus import Corpus
 from rhapsode.training.validation import validation_interval
 
 DEFAULT_MINUTES = 1.0
-SIZES = ((0.5e6, 256, 1.2e-2), (1.8e6, 384, 1e-2), (math.inf, 512, 6e-3))
+SIZES = ((0.5e6, 256, 1.5e-2), (3.5e6, 384, 1e-2), (math.inf, 512, 6e-3))
 """Up to so many tokens: hidden, lr; see docs/LOG.md."""
 TRAINED_LR, TRAINED_DROPOUT = 1e-3, 0.5
 """For a model that has learned from other text already: learning rate, part of the usual dropout; see docs/LOG.md."""
+AVERAGING = 0.99
+"""Decay of the running average of the weights, where few passes are expected; see docs/LOG.md."""
 LARGE_VOCABULARY = 1024
 """From this size on a table row for each symbol is too much, and an embedding is used."""
 
@@ -75,8 +77,11 @@ def make_plan(
         _choose_passes(chooser, most)
         tokens = useful
     _choose_size(chooser, useful, "to learn from" if useful < tokens else "will be read")
-    _choose_dropout(chooser, tokens / batches.predictions, TRAINED_DROPOUT if trained else 1.0)
-    _choose_validations(chooser, tokens / batches.predictions, batches, corpus)
+    passes = tokens / batches.predictions
+    _choose_dropout(chooser, passes, TRAINED_DROPOUT if trained else 1.0)
+    _choose_validations(chooser, passes, batches, corpus)
+    if not trained:
+        _choose_averaging(chooser, passes)
     return Plan(ModelConfig(**chooser.model), TrainConfig(**chooser.train), tuple(chooser.reasons))
 
 
@@ -172,6 +177,13 @@ def _choose_dropout(c: _Chooser, epochs: float, part: float) -> None:
             c.choose(c.model, "dropout", p, "likewise, between the layers")
     if p >= 0.2 and has_recurrent_matrix(c.model.get("cell", "lstm")):
         c.choose(c.model, "dropconnect", round(p - 0.1, 2), "likewise, on the recurrent weights")
+
+
+def _choose_averaging(c: _Chooser, epochs: float) -> None:
+    """A model that learns to the end is better on the average of its last hundred steps; one that has come to know its
+    text by heart is not."""
+    if epochs < FEW_PASSES:
+        c.choose(c.train, "averaging", AVERAGING, "with few passes the last steps are better averaged than alone")
 
 
 def _expected_tokens(c: _Chooser, batches: Batches, speed: Speed) -> float:
