@@ -40,6 +40,13 @@ def test_more_time_means_a_larger_network_and_more_dropout(corpus):
     assert plan(corpus, epochs=1000).model.dropout_output == 0.5
 
 
+def test_weights_are_averaged_where_few_passes_are_expected(corpus):
+    assert plan(corpus, epochs=2).train.averaging > 0
+    assert plan(corpus, epochs=2, averaging=0.0).train.averaging == 0
+    assert plan(corpus, epochs=14).train.averaging == 0
+    assert make_plan(corpus, {}, {"epochs": 2}, lambda *_: 1e4, trained=True).train.averaging == 0
+
+
 def test_every_choice_has_a_reason(corpus):
     made = plan(corpus, minutes=5)
     for name in ("hidden", "lr", "dropout_output"):

@@ -180,8 +180,7 @@ def _choose_dropout(c: _Chooser, epochs: float, part: float) -> None:
 
 
 def _choose_averaging(c: _Chooser, epochs: float) -> None:
-    """A model that learns to the end is better on the average of its last hundred steps; one that has come to know its
-    text by heart is not."""
+    """After few passes the mean of the last hundred steps' weights is better than the last; after many, no worse."""
     if epochs < FEW_PASSES:
         c.choose(c.train, "averaging", AVERAGING, "with few passes the last steps are better averaged than alone")
 
