@@ -12,7 +12,7 @@ from texts import small_corpus, verses
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    return small_corpus(tmp_path_factory.mktemp("corpus"), verses(4000))
+    return small_corpus(tmp_path_factory.mktemp("corpus"), verses(6000))
 
 
 def plan(corpus, speed=30_000.0, **fields):
