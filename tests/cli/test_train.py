@@ -158,3 +158,25 @@ def test_the_plan_says_why(place):
     plan = json.loads(done.stdout)
     assert plan["train"]["minutes"] == 1
     assert plan["reasons"]
+    assert plan["expected"]["seconds"] > 60
+    assert 0 < plan["expected"]["low"] < plan["expected"]["high"]
+    assert plan["overlap"]["unit"] == "symbols"
+
+
+def test_what_came_stands_beside_what_was_expected(place):
+    done = rhapsode(place, "train", "verses.txt", "--steps", 20, "--out", "run", *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "little text" in done.stderr
+    assert "expected  about " in done.stderr
+    assert "held-out loss" in done.stderr
+    assert "the expected" in next(line for line in done.stdout.splitlines() if line.startswith("took "))
+
+
+def test_a_folder_in_which_another_process_trains(place):
+    process = begin(place, "train", "verses.txt", "--minutes", 5, "--out", "run", *SMALL)
+    done = rhapsode(place, "train", "verses.txt", "--steps", 2, "--out", "run", "--overwrite", *SMALL)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert done.returncode == 2
+    assert "another process trains there" in done.stderr.strip().splitlines()[-1]
