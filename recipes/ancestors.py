@@ -99,8 +99,6 @@ def epochs(corpus: rhapsode.Corpus, folder: Path, count: int, **fields: Any) -> 
         model = rhapsode.load(folder / LAST)
         progress, config = model.training["progress"], rhapsode.TrainConfig.from_json(model.training["train"])
         steps = make_batches(corpus.train, config).steps_per_epoch
-        if progress["step"] < number * steps:  # Ctrl-C
-            raise KeyboardInterrupt
         if progress["step"] == number * steps or number == count:
             yield Epoch(progress["step"] // steps, progress["epoch_loss"], progress["seconds"], model)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rhapsode.config import ClassifierConfig, CorpusConfig, ModelConfig, SamplingConfig, TrainConfig
     from rhapsode.draft import Draft
     from rhapsode.engine import Engine
-    from rhapsode.errors import RhapsodeError
+    from rhapsode.errors import RhapsodeError, TrainingInterrupted
     from rhapsode.model import Model, load
     from rhapsode.modelfile import ModelFile
     from rhapsode.session import Session
@@ -42,6 +42,7 @@ _HOME = {
     "SequenceClassifier": "classify.classifier",
     "Session": "session",
     "TrainConfig": "config",
+    "TrainingInterrupted": "errors",
     "average": "averaging",
     "blend": "blending",
     "load": "model",
@@ -64,6 +65,7 @@ __all__ = [
     "SequenceClassifier",
     "Session",
     "TrainConfig",
+    "TrainingInterrupted",
     "average",
     "blend",
     "load",

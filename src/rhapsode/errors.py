@@ -15,10 +15,16 @@
     └── TrainingError        the work itself failed (a loss that is not a number)
 
 Every message is one line: what, where, what is allowed. `exit_status` is what the command line exits with:
-2 for a mistake in what was asked, 1 for a failure of the work.
+2 for a mistake in what was asked, 1 for a failure of the work. Beside the tree stands `TrainingInterrupted`, which is a
+KeyboardInterrupt.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rhapsode.model import Model
 
 
 class RhapsodeError(Exception):
@@ -86,3 +92,12 @@ class TrainingError(RhapsodeError):
     """Training cannot go on."""
 
     exit_status = 1
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C, or a request to end, reached `rhapsode.train`, which has saved what was learned so far."""
+
+    def __init__(self, model: Model, kept: str):
+        self.model = model
+        """as it was then: the best one so far, where one was measured"""
+        super().__init__(f"training was interrupted; the model so far is in .model of this exception{kept}")

@@ -21,6 +21,7 @@ import numpy as np
 
 from rhapsode.engine import Engine
 from rhapsode.errors import CorpusError
+from rhapsode.labels import suited
 from rhapsode.modelfile import ModelFile
 from rhapsode.reading import LONG
 from rhapsode.reading import losses as read_long
@@ -237,29 +238,32 @@ def score(engine: Engine, text: str, *, label: str | None = None, document: bool
     """How surprising each symbol of `text` is to a model that begins with it.
 
     Args:
-        label: of the text, where the model knows labels: its symbol is read first, and not counted.
+        label: of the text, where the model knows labels: its symbol is read first, and not counted. None: the likeliest
+            (see `rhapsode.labels`).
         document: the text is a whole document, whose end is predicted too; None: as the model was trained.
 
     Raises:
-        ConfigError: the label is missing, or none of the model's.
+        ConfigError: the label is none of the model's.
     """
-    return score_all(engine, [text], labels=None if label is None else [label], documents=document)[0]
+    return score_all(engine, [text], labels=[label], documents=document)[0]
 
 
 def score_all(
     engine: Engine,
     texts: Sequence[str],
     *,
-    labels: Sequence[str] | None = None,
+    labels: Sequence[str | None] | None = None,
     documents: bool | None = None,
     progress: Progress = lambda done, total: None,
 ) -> list[Score]:
-    """The scores of several texts, each read from the initial state, after its label if there are `labels`."""
+    """The scores of several texts, each read from the initial state; where the model knows labels, after its own (None:
+    its likeliest)."""
     if documents is None:
         documents = reads_documents(engine)
-    part = part_of(engine.tokenizer, texts, closed=True, labels=labels)
+    read_after = _labels(engine, texts, labels)
+    part = part_of(engine.tokenizer, texts, closed=True, labels=read_after)
     sizes = np.diff(part.starts, append=len(part.tokens) - 1) - (not documents)
-    first = 0 if labels is None else 1
+    first = 0 if read_after is None else 1
     found, done = np.zeros(len(part.tokens)), 0
     for index, nats in losses(engine, part.tokens, Spans(part.starts, sizes)):
         found[index] = nats
@@ -269,6 +273,20 @@ def score_all(
         _score(engine.tokenizer, text, part.tokens[s + 1 : e + 1], found[s:e])
         for text, s, e in zip(texts, part.starts + first, part.starts + sizes, strict=True)
     ]
+
+
+def _labels(engine: Engine, texts: Sequence[str], labels: Sequence[str | None] | None) -> list[str] | None:
+    """The label of each text, None where texts have none."""
+    tokenizer = engine.tokenizer
+    named = [None] * len(texts) if labels is None else list(labels)
+    if not tokenizer.labels and not any(named):
+        return None
+    if tokenizer.labels:
+        pairs = zip(texts, named, strict=True)
+        return [
+            label or suited(engine, tokenizer.encode(normalise(text, tokenizer.lowercase))) for text, label in pairs
+        ]
+    return [label for label in named if label]
 
 
 def _score(tokenizer: Tokenizer, text: str, tokens: np.ndarray, nats: np.ndarray) -> Score:

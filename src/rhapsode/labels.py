@@ -13,7 +13,7 @@ import numpy as np
 
 from rhapsode.config import SamplingConfig
 from rhapsode.engine import Engine, stack
-from rhapsode.position import Position, read
+from rhapsode.position import Position, beginning, read
 from rhapsode.reading import side_by_side
 from rhapsode.sampling import draw, log_softmax, uniform
 from rhapsode.text.tokenizer import Tokenizer, label_id
@@ -67,6 +67,13 @@ def likeliest(engine: Engine, position: Position, ids: np.ndarray) -> Position:
     nats, _ = side_by_side(engine, np.concatenate([labels[None], texts]), stack([position.state] * len(labels)))
     best = np.argmin(nats.sum(0) - log_softmax(position.logits)[labels])
     return read(engine, position, labels[best : best + 1])[1]
+
+
+def suited(engine: Engine, ids: np.ndarray) -> str:
+    """The likeliest label of a text of symbols ids [N]."""
+    label = label_of(engine.tokenizer, likeliest(engine, beginning(engine), ids))
+    assert label is not None
+    return label
 
 
 def _ids(tokenizer: Tokenizer) -> np.ndarray:

@@ -63,6 +63,8 @@ def test_what_texts_cost_with_their_labels(place):
         for label in WORDS
     )
     assert right < wrong
+    unnamed = json.loads(rhapsode(place, "score", "run", "note.txt", "--json").stdout)["nats_total"]
+    assert unnamed == right  # as the text suits news
     assert json.loads(rhapsode(place, "score", "run", "headlines.csv", "--json").stdout)["chars"] == table["chars"]
 
 
@@ -72,7 +74,7 @@ def test_what_texts_cost_with_their_labels(place):
         (["generate", "run", "--label", "food"], "--label: found 'food', allowed: news, sport"),
         (["write", "run", "--label", "food"], "--label: found 'food', allowed: news, sport"),
         (
-            ["score", "run", "note.txt"],
+            ["evaluate", "run", "note.txt"],
             "note.txt: its texts have no labels: name theirs with --label, one of news,",
         ),
         (["evaluate", "run", "note.txt", "--label", "x"], "--label: found 'x', allowed: news, sport"),

@@ -120,3 +120,33 @@ def test_ctrl_c_keeps_the_text(file, tmp_path):
     assert (process.returncode, told) == (130, b"bad or\n")
     assert out.read_text() == "bad or"
     assert b"Traceback" not in err
+
+
+def test_lines_can_be_edited_and_called_back(file):
+    """At a terminal: the arrow up brings the last line again, the arrow left goes back in it."""
+    pytest.importorskip("readline")
+    pty = pytest.importorskip("pty")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["TERM"] = "xterm"
+        os.execv(sys.executable, [sys.executable, "-m", "rhapsode", "write", file, "--prompt", "bad", "--json"])
+    shown = until(terminal, b"> ")
+    for keys in (b" ed\x1b[Dn\n", b"\x1b[A\n", b"/quit\n"):
+        os.write(terminal, keys)
+        shown += until(terminal, b"> ")
+    assert os.waitpid(pid, 0)[1] == 0
+    assert b'"text": "bad end end"' in shown
+
+
+def until(terminal: int, mark: bytes) -> bytes:
+    """What the terminal shows up to the mark, or to the end."""
+    shown = b""
+    while not shown.endswith(mark):
+        try:
+            more = os.read(terminal, 1)
+        except OSError:  # Linux: the other side is closed
+            break
+        if not more:
+            break
+        shown += more
+    return shown

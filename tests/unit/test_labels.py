@@ -198,8 +198,9 @@ def test_a_text_costs_less_with_its_own_label(trained):
     right, wrong = (model.score("vote law court", label=label) for label in ("news", "sport"))
     assert right.nats_total < wrong.nats_total - 3
     assert [piece for piece, _ in right.per_token] == [*"vote law court", ""]
-    with pytest.raises(ConfigError, match="label: found None, allowed: news, sport"):
-        model.score("vote")
+    assert model.score("vote law court").nats_total == right.nats_total  # the likeliest
+    mixed = score_all(model.engine, ["vote law court", "vote law court"], labels=[None, "sport"])
+    assert [score.nats_total for score in mixed] == pytest.approx([right.nats_total, wrong.nats_total])
     rows = headlines(50, seed=9)
     texts, labels = zip(*rows, strict=True)
     part = part_of(model.tokenizer, texts, closed=True, labels=labels)
@@ -301,6 +302,27 @@ def test_a_label_that_is_none_is_told():
     with pytest.raises(ConfigError, match="label: found 'a', allowed: none"):
         plain.score("sea", label="a")
     assert plain.labels == ()
+
+
+def test_a_blend_of_models_with_labels():
+    """It has their labels, and mixes what they say of each; with other labels there is none."""
+    files = [random_model(char_tokenizer(labels=LABELS), seed=seed, scale=1.0) for seed in (1, 2)]
+    models = [Model(file) for file in files]
+    both = rhapsode.blend(models)
+    assert both.labels == LABELS
+    p = [np.exp(log_softmax(m.session(label="a").position.logits)) for m in models]
+    np.testing.assert_allclose(np.exp(both.session(label="a").position.logits), (p[0] + p[1]) / 2, rtol=1e-4)
+    assert {both.samples(seed=seed, length=3)[0].label for seed in range(30)} == set(LABELS)
+    joint = {
+        label: log_softmax(both.session().position.logits)[label_id(both.tokenizer, label)]
+        - score(both.engine, "rose", label=label, document=False).nats_total
+        for label in LABELS
+    }
+    assert both.session("rose").label == max(joint, key=lambda label: joint[label])
+    with pytest.raises(ConfigError, match="label: found 'b'"):
+        both.generate(label="b")
+    with pytest.raises(rhapsode.errors.TokenizerError, match="tokenizer: found labels"):
+        rhapsode.blend([models[0], Model(random_model(char_tokenizer(labels=("b",))))])
 
 
 def test_a_prepared_corpus_of_other_labels_is_refused(trained):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import signal
 import threading
 
 import numpy as np
@@ -19,6 +20,7 @@ from rhapsode.training.folder import default_folder
 from rhapsode.training.loop import Loop
 from rhapsode.training.progress import Budget
 from rhapsode.training.run import counts
+from rhapsode.training.schedule import learning_rate
 from rhapsode.training.start import load_corpus, start
 from rhapsode.training.validation import held_out_loss
 from texts import small_corpus, verses
@@ -291,3 +293,25 @@ def test_default_folders_are_numbered(tmp_path):
     (tmp_path / "runs" / "book").mkdir(parents=True)
     assert str(default_folder(("a/b/book.txt",), resume=False)) == "runs/book-2"
     assert str(default_folder(("a/b/book.txt",), resume=True)) == "runs/book"
+
+
+def test_an_interrupt_is_raised_with_what_was_learned(source, monkeypatch):
+    """`rhapsode.train` under a signal, with a folder and without one; a second run goes on from the folder."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def at_step_twenty(config, step, used):
+        if step == 20:
+            signal.raise_signal(signal.SIGINT)
+        return learning_rate(config, step, used)
+
+    monkeypatch.setattr("rhapsode.training.loop.learning_rate", at_step_twenty)
+    for out in (None, "run"):
+        with pytest.raises(rhapsode.TrainingInterrupted, match="the model so far is in") as stopped:
+            rhapsode.train(source, minutes=5, out=out, **SMALL)
+        assert isinstance(stopped.value, KeyboardInterrupt)
+        assert stopped.value.model.generate(length=9, seed=1)
+        assert ("resume=True" in str(stopped.value)) == (out is not None)
+        assert signal.getsignal(signal.SIGINT) == before
+    assert rhapsode.load("run/last.safetensors").training["progress"]["step"] == 21
+    rhapsode.train(source, steps=40, out="run", resume=True, **SMALL)
+    assert rhapsode.load("run/last.safetensors").training["progress"]["step"] == 40

@@ -36,7 +36,7 @@ class Text(NamedTuple):
     name: str
     documents: list[str]
     labels: list[str]
-    """of the documents; none where the model knows none"""
+    """of the documents; none where the model knows none, or the source has none"""
 
 
 def label_option() -> Any:
@@ -50,9 +50,11 @@ def read_texts(
     reading: Mapping[str, Any],
     label: str | None = None,
     with_labels: bool = True,
+    need_labels: bool = True,
 ) -> tuple[list[Text], str]:
     """The documents of each source that `names` mean, and what one document is (`text.documents`). They have the
-    `label` if one is named; else, where the model knows labels, those of their tables, unless not `with_labels`.
+    `label` if one is named; else, where the model knows labels, those of their tables, unless not `with_labels`;
+    texts without a label have none if not `need_labels`.
 
     Raises:
         SourceError: text cannot be found, read or decoded, or lacks its label.
@@ -76,7 +78,10 @@ def read_texts(
             mode = resolve(sources, config)
         readers = [Reader(source.path, source.name, config) for source in sources]
         if with_labels and model.tokenizer.labels and label is None:
-            return [_labelled(reader, model.tokenizer) for reader in readers], mode
+            return [
+                _labelled(reader, model.tokenizer) if need_labels or _has_labels(reader) else _plain(reader, mode, None)
+                for reader in readers
+            ], mode
         return [_plain(reader, mode, label) for reader in readers], mode
 
 
@@ -88,12 +93,17 @@ def _plain(reader: Reader, mode: str, label: str | None) -> Text:
     return Text(reader.name, found, [] if label is None else [label] * len(found))
 
 
+def _has_labels(reader: Reader) -> bool:
+    """Whether its texts are rows of a table, with labels among the columns."""
+    return reader.kind != "text" and reader.config.label is not None
+
+
 def _labelled(reader: Reader, tokenizer: Tokenizer) -> Text:
     """The rows of a table with the labels they have."""
     known = ", ".join(tokenizer.labels[:8]) + ", …" * (len(tokenizer.labels) > 8)
-    if reader.kind == "text" or reader.config.label is None:
+    if not _has_labels(reader):
         raise SourceError(f"{reader.name}: its texts have no labels: name theirs with --label, one of {known}")
-    pairs = list(reader.labelled(reader.config.label))
+    pairs = list(reader.labelled(reader.config.label or ""))
     for number, (_, label) in enumerate(pairs, 1):
         if label not in tokenizer.labels:
             raise SourceError(f"{reader.name}: text {number}: found label {label!r}, the model knows {known}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Literal
 
 from rhapsode.cli.measuring import Meter, Text, label_option, note_unknown, read_texts, reading_options
@@ -48,7 +49,7 @@ def run(options: Options) -> int:
 
     model = ModelFile.load(options.model)
     other = None if options.against is None else ModelFile.load(options.against)
-    texts, _ = read_texts(model, options.file, options.reading, options.label)
+    texts, _ = read_texts(model, options.file, options.reading, options.label, need_labels=False)
     if not any(text.documents for text in texts):
         raise CorpusError(f"{', '.join(options.file)}: no text in it")
     if other is None:
@@ -103,8 +104,10 @@ def _scored(
     pieces = [document for text in texts for document in text.documents]
     names = [text.name for text in texts for _ in text.documents]
     engine = open_engine(model, options.precision)
-    labels = [label for text in texts for label in text.labels] if model.tokenizer.labels else None
-    scores = score_all(engine, pieces, labels=labels, documents=documents, progress=Meter("score"))
+    labels: list[str | None] = [label for text in texts for label in text.labels or repeat(None, len(text.documents))]
+    scores = score_all(
+        engine, pieces, labels=labels if model.tokenizer.labels else None, documents=documents, progress=Meter("score")
+    )
     return list(units(zip(names, scores, strict=True), options.by)), _total(scores)
 
 

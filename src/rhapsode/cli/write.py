@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 from collections.abc import Callable, Iterator
@@ -83,6 +84,12 @@ def _lines() -> Iterator[str]:
         return
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
+    if _can_edit():
+        with contextlib.suppress(EOFError):
+            while True:
+                yield input("> ")
+        _say("\n")
+        return
     while True:
         _say("> ")
         line = sys.stdin.readline()
@@ -90,6 +97,19 @@ def _lines() -> Iterator[str]:
             _say("\n")
             return
         yield line.rstrip("\r\n")
+
+
+def _can_edit() -> bool:
+    """Whether `input` lets the person edit lines, and call back earlier ones: at a terminal, where Python has readline.
+    A tab is then one, as typed."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    try:
+        import readline
+    except ImportError:
+        return False
+    readline.parse_and_bind("tab: self-insert")
+    return True
 
 
 class Desk:

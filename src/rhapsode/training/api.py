@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rhapsode.errors import TrainingInterrupted
 from rhapsode.modelfile import ModelFile
 from rhapsode.training.start import start
 
@@ -28,9 +29,10 @@ def train(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], **f
             goes on with the run that is there, `overwrite` replaces it; `from_` names a model to go on from, whose
             vocabulary grows by what the text adds (see `rhapsode.training.transfer`).
 
-    Ctrl-C ends the training early and returns what has been learned so far; a second one raises KeyboardInterrupt.
-
     Raises:
+        TrainingInterrupted: Ctrl-C (or SIGTERM) ended the training after the step at hand. A KeyboardInterrupt, with
+            what has been learned so far in its attribute `model`, and in `out`, from which `resume` goes on. A second
+            Ctrl-C is a plain KeyboardInterrupt, at once.
         ConfigError: a field is unknown or its value is not allowed.
         ModelFileError: there is no model to go on from.
         SourceError, CorpusError: the text cannot be read, or is too little.
@@ -44,5 +46,8 @@ def train(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], **f
     with tempfile.TemporaryDirectory(prefix="rhapsode-") as temporary:
         folder = Path(out) if out is not None else Path(temporary) / "run"
         run = start(tuple(os.fspath(s) for s in sources), folder, fields, **options)
-        run.go()
-        return Model(ModelFile.load(folder))
+        outcome = run.go()
+        model = Model(ModelFile.load(folder))
+        if outcome.interrupted:
+            raise TrainingInterrupted(model, "" if out is None else f", and in {out}: resume=True goes on")
+        return model
