@@ -9,6 +9,7 @@ import pytest
 
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.text.batches import make_batches
+from rhapsode.training import speed
 from rhapsode.training.expect import Counting, count, expect, loss_range
 from rhapsode.training.expectation import Expectation, duration
 from rhapsode.training.folder import Description
@@ -114,5 +115,19 @@ def test_speed_is_measured_on_batches_of_every_kind(tmp_path, batches):
     lines = small_corpus(tmp_path, verses(300), documents="lines")
     train = TrainConfig(steps=1, batches=batches, batch_size=16, length=16, accumulate=2)
     model = ModelConfig(vocab_size=lines.tokenizer.vocab_size, specials=lines.tokenizer.specials, hidden=8)
-    speed = measure_speed(model, train, make_batches(lines.train, train), 0.02)
-    assert min(speed) > 0
+    assert min(measure_speed(model, train, make_batches(lines.train, train), 0.02)) > 0
+
+
+def test_one_width_is_measured_and_others_are_reckoned(corpus, monkeypatch):
+    measured = []
+    monkeypatch.setattr(speed, "measure_speed", lambda model, *_: measured.append(model.hidden) or Speed(1e3, 4e3))
+    watch, train = Stopwatch(), TrainConfig(steps=1)
+    batches = make_batches(corpus.train, train)
+    wide, masked, narrow, deep = (
+        watch.speed(ModelConfig(vocab_size=9, **fields), train, batches)
+        for fields in ({"hidden": 512}, {"hidden": 512, "dropconnect": 0.2}, {"hidden": 256}, {"layers": 2})
+    )
+    assert wide == masked == deep == Speed(1e3, 4e3)
+    assert 2e3 < narrow.training < 4e3
+    assert narrow.reading / wide.reading == narrow.training / wide.training
+    assert measured == [512, 512]
