@@ -347,7 +347,9 @@ class TrainConfig(Config):
     beta1: float = option(0.9, "of adam and adamw", low=0, below=1)
     beta2: float = option(0.99, "of adam and adamw; the smoothing of rmsprop, rho of adadelta", low=0, below=1)
     eps: float = option(1e-8, "added to the denominator of the adaptive optimisers", above=0)
-    weight_decay: float = option(0.02, "weight decay of matrices: decoupled in adamw, L2 elsewhere", low=0)
+    weight_decay: float = option(
+        0.02, "weight decay of matrices: decoupled in adamw, L2 elsewhere", low=0, planned=True
+    )
     clip_norm: float = option(1.0, "largest norm of the whole gradient; 0: no limit", low=0)
     clip_value: float = option(0.0, "largest absolute value of a gradient's element; 0: no limit", low=0)
     schedule: Literal["constant", "linear", "cosine", "step"] = option("linear", "course of the learning rate")

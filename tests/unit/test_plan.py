@@ -105,3 +105,14 @@ def test_a_cell_without_a_recurrent_matrix_gets_depth(corpus, cell):
     assert (made.layers, made.residual, made.norm, made.conv) == (2, True, "rms", 4)
     assert plan(corpus, cell=cell, layers=3, minutes=1).model.layers == 3
     assert plan(corpus, cell="gru", minutes=1).model.layers == 1
+
+
+def test_the_multiplicative_lstm_gets_a_lower_rate_and_more_decay(corpus):
+    usual, made = plan(corpus, minutes=1).train, plan(corpus, cell="mlstm", minutes=1)
+    assert made.train.lr == usual.lr / 2
+    assert made.train.weight_decay > usual.weight_decay
+    assert any(reason.startswith("lr") and "mlstm" in reason for reason in made.reasons)
+    assert plan(corpus, cell="mlstm", hidden=100, minutes=1).train.lr == plan(corpus, hidden=100).train.lr / 2
+    named = plan(corpus, cell="mlstm", lr=0.01, weight_decay=0.0, minutes=1).train
+    assert (named.lr, named.weight_decay) == (0.01, 0.0)
+    assert plan(corpus, cell="mlstm", optimizer="adam").train.weight_decay == usual.weight_decay

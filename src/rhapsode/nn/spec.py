@@ -164,9 +164,9 @@ def output_weight(config: ModelConfig) -> str:
 
 
 def initial_parameters(config: ModelConfig, seed: int = 0) -> Parameters:
-    """Initial values, float32. DESIGN §9's recipe: orthogonal recurrent blocks, table from N(0, 1), the rest uniform
-    in ±1/sqrt(fan in), biases zero, convolutions that change nothing; rows of the special symbols start at zero, so
-    that an untrained one is neutral."""
+    """Initial values, float32. DESIGN §9's recipe: orthogonal recurrent blocks, table from N(0, 1) (or with
+    the cell's own scales), the rest uniform in ±1/sqrt(fan in), biases zero, convolutions that change nothing; rows of
+    the special symbols start at zero, so that an untrained one is neutral."""
     return {p.name: draw(p, config, seed) for p in parameter_spec(config)}
 
 
@@ -187,6 +187,8 @@ def draw(p: Parameter, config: ModelConfig, seed: int) -> np.ndarray:
         value = np.concatenate([_orthogonal(rng, p.shape[1]) for _ in range(p.shape[0] // p.shape[1])])
     elif p.role == "table" or (p.role == "embedding" and not config.tied):
         value = rng.standard_normal(p.shape, np.float32)
+        if p.role == "table" and (scales := cell_named(config.cell).table_scales):
+            value *= np.repeat(np.array(scales, np.float32), config.hidden)
     else:
         bound = p.shape[1] ** -0.5
         value = rng.uniform(-bound, bound, p.shape).astype(np.float32)

@@ -21,6 +21,10 @@ SIZES = ((0.5e6, 256, 1.5e-2), (3.5e6, 384, 1e-2), (math.inf, 512, 6e-3))
 """Up to so many tokens: hidden, lr; see docs/LOG.md."""
 TRAINED_LR, TRAINED_DROPOUT = 1e-3, 0.5
 """For a model that has learned from other text already: learning rate, part of the usual dropout; see docs/LOG.md."""
+CELL_RATES = {"mlstm": 0.5}
+"""Learning rate of a cell, as a part of the rates here, which suit the others; see docs/LOG.md."""
+CELL_DECAYS = {"mlstm": 0.1}
+"""Weight decay of a cell whose gradient explodes with the usual one; see docs/LOG.md."""
 AVERAGING = 0.99
 """Decay of the running average of the weights, where few passes are expected; see docs/LOG.md."""
 LARGE_VOCABULARY = 1024
@@ -65,9 +69,10 @@ def make_plan(
     chooser.model |= {"vocab_size": corpus.tokenizer.vocab_size, "specials": corpus.tokenizer.specials}
     _choose_budget(chooser)
     if trained:
-        chooser.choose(chooser.train, "lr", TRAINED_LR, "goes on from a trained model")
+        _choose_rate(chooser, TRAINED_LR, "goes on from a trained model")
     _choose_batches(chooser, corpus)
     _choose_depth(chooser)
+    _choose_decay(chooser)
     batches = make_batches(corpus.train, TrainConfig(**chooser.train))
     _choose_input(chooser, corpus)
     tokens = _expected_tokens(chooser, batches, speed)
@@ -126,7 +131,7 @@ def _choose_batches(c: _Chooser, corpus: Corpus) -> None:
         c.choose(c.train, "batches", "documents", f"{documents:,} documents of {size:.0f} symbols on average")
     if _is_little(corpus) and c.train.get("batches") != "windows":
         if "batch_size" not in c.train and "hidden" not in c.model:
-            c.choose(c.train, "lr", LITTLE_LR, f"suits a batch of {LITTLE_BATCH}")
+            _choose_rate(c, LITTLE_LR, f"suits a batch of {LITTLE_BATCH}")
         c.choose(c.train, "batch_size", LITTLE_BATCH, "little text: a smaller batch leaves more steps in a pass")
     if c.train.get("batches") == "documents":
         c.choose(c.train, "batch_size", 128, "documents are short")
@@ -138,6 +143,18 @@ def _choose_depth(c: _Chooser) -> None:
     if c.model.get("cell") in ELEMENTWISE:
         for name, value in (("layers", 2), ("residual", True), ("norm", "rms"), ("conv", 4)):
             c.choose(c.model, name, value, f"suits {c.model['cell']}, which has no recurrent matrix")
+
+
+def _choose_rate(c: _Chooser, lr: float, reason: str) -> None:
+    cell = c.model.get("cell", "lstm")
+    part = CELL_RATES.get(cell, 1.0)
+    c.choose(c.train, "lr", lr * part, reason if part == 1 else f"{reason}, times {part:g} for cell {cell}")
+
+
+def _choose_decay(c: _Chooser) -> None:
+    cell = c.model.get("cell", "lstm")
+    if cell in CELL_DECAYS and c.train.get("optimizer", TrainConfig.optimizer) == "adamw":
+        c.choose(c.train, "weight_decay", CELL_DECAYS[cell], f"holds the product of two matrices of {cell} in bounds")
 
 
 def _choose_validations(c: _Chooser, epochs: float, batches: Batches, corpus: Corpus) -> None:
@@ -153,7 +170,9 @@ def _choose_size(c: _Chooser, tokens: float, how: str) -> None:
     few = f"about {float(f'{tokens:.2g}'):,.0f} symbols {how}"
     hidden, lr = next((hidden, lr) for limit, hidden, lr in SIZES if tokens < limit)
     if "hidden" not in c.model:
-        c.choose(c.train, "lr", lr, f"suits hidden {hidden}")
+        _choose_rate(c, lr, f"suits hidden {hidden}")
+    elif c.model.get("cell") in CELL_RATES:
+        _choose_rate(c, TrainConfig.lr, "the usual")
     c.choose(c.model, "hidden", hidden, few)
     if c.model.get("tied"):
         c.choose(c.model, "embedding_size", c.model["hidden"], "as wide as the layer, to share its matrix")

@@ -51,6 +51,8 @@ class Cell(Protocol):
     """Whether it has the recurrent matrix weight_hh [G*H, H]; without one a unit sees its own state only."""
     vectors: tuple[Vector, ...]
     """Vectors of its own; most cells have none."""
+    table_scales: tuple[float, ...] = ()
+    """For each gate, the standard deviation of what is drawn for it in the table; () is 1 for all."""
 
     def scan(
         self, gates: np.ndarray, state: LayerState, parameters: Mapping[str, np.ndarray], nonlinearity: str

@@ -9,6 +9,10 @@ of its own, W_hm diag(a_m) W_mh.
 
 Gate order i, f, g, o, m; weight_hh is W_im, W_fm, W_gm, W_om and W_mh, one below the other. a_m has a bias as the gates
 have, which the paper leaves out.
+
+The gradient goes back in time through the product W_hm diag(a_m) W_mh, which nothing bounds: where its parts have
+grown it explodes, and what was learned is lost. So a_m is drawn smaller than the gates, and `rhapsode.training.plan`
+takes a lower learning rate.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ class MLSTM(Cell):
     state: type[LayerState] = HiddenAndCell
     matrix = True
     vectors: tuple[Vector, ...] = ()
+    table_scales = (1.0, 1.0, 1.0, 1.0, 0.5)
 
     def scan(self, gates, state, parameters, nonlinearity="tanh"):
         h, c = state
