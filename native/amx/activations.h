@@ -35,6 +35,7 @@ class TileReader {
   void read(const Activations& x, const Mask& mask, int64_t T, int64_t B, bool with_turned) {
     const auto* own = dynamic_cast<const TileActivations*>(&x);
     if (own && !own->tiles.lies_as(T, B)) own = nullptr;
+    mask_.set(mask, x.rows(), x.columns());
     if (own && !mask.on() && (own->turned.data || !with_turned)) {
       tiles = {own->tiles.data, T, B, own->tiles.columns}, turned = own->turned;
       return;
@@ -49,14 +50,18 @@ class TileReader {
     }
     const ConstPanels panels = own ? ConstPanels{} : x.panels();
     parallel([&](const Team& team) {
-      arrange(own ? &own->tiles : nullptr, &panels, mask, tiles, turned, team.thread, team.threads);
+      if (mask.on()) mask_.draw(team.thread, team.threads), team.barrier();
+      arrange(own ? &own->tiles : nullptr, &panels, kept(), tiles, turned, team.thread, team.threads);
     });
   }
+
+  const Kept& kept() const { return mask_.kept(); }
 
   RowTiles tiles;
   TurnedTiles turned;
 
  private:
+  DrawnMask mask_;
   Buffer<bf16> copy_, turned_copy_;
 };
 

@@ -1,6 +1,5 @@
 #include "dense.h"
 
-#include "masks.h"
 #include "product.h"
 #include "scan_parts.h"
 #include "weave.h"
@@ -44,7 +43,7 @@ struct Prefetch {
 
 }  // namespace
 
-void arrange(const RowTiles* from, const ConstPanels* panels, const Mask& mask, const RowTiles& to,
+void arrange(const RowTiles* from, const ConstPanels* panels, const Kept& kept, const RowTiles& to,
              const TurnedTiles& turned, int thread, int threads) {
   const int64_t P = to.width(), R = to.blocks_a_step();
   const Part part = part_of(to.blocks(), thread, threads);
@@ -64,11 +63,8 @@ void arrange(const RowTiles* from, const ConstPanels* panels, const Mask& mask, 
             } else {
               for (int half = 0; half < 2; half++) v[half] = from_panels(*panels, row, k * PAIR + half * LANES);
             }
-            if (mask.on()) {
-              const uint32_t keep = kept_pair(mask, mask.row(row), to.columns, k);
-              v[0] = _mm512_maskz_mul_ps(__mmask16(keep), v[0], all(mask.scale));
-              v[1] = _mm512_maskz_mul_ps(__mmask16(keep >> 16), v[1], all(mask.scale));
-            }
+            if (kept.on())
+              for (int half = 0; half < 2; half++) v[half] = dropped(kept, row, 2 * k + half, v[half]);
           }
           x[j][0] = rounded(v[0]), x[j][1] = rounded(v[1]);
           store(to.data + ((rb * 2 + (r >> 4)) * P + k) * TILE + (r & 15) * 32, joined(x[j][0], x[j][1]));
@@ -128,10 +124,10 @@ void project(const RowTiles& x, const bf16* forward_weights, const float* bias, 
   pending.finish();
 }
 
-void multiply_rows(const RowTiles& x, const bf16* weights, const Mask& mask, const RowTiles& to, int thread, int threads) {
+void multiply_rows(const RowTiles& x, const bf16* weights, const RowTiles& to, int thread, int threads) {
   TileRegisters registers;
   constexpr int64_t most = 16;
-  const int64_t Q = x.width(), P = to.width(), R = to.blocks_a_step();
+  const int64_t Q = x.width(), P = to.width();
   const Part part = part_of(P, thread, threads);
   alignas(64) float sums[most][4 * SQUARE];
   for (int64_t first = part.first; first < part.last; first += most) {
@@ -150,8 +146,6 @@ void multiply_rows(const RowTiles& x, const bf16* weights, const Mask& mask, con
       for (int64_t j = 0; j < count; j++)
         for (int r = 0; r < PAIR; r++) {
           Vec v[2] = {load(sums[j] + in_block(r, 0)), load(sums[j] + in_block(r, 1))};
-          const int64_t b = rb % R * PAIR + r;
-          if (mask.on() && b < to.B) mask_pair(mask, rb / R * to.B + b, to.columns, first + j, v);
           store(to.data + ((rb * 2 + (r >> 4)) * P + first + j) * TILE + (r & 15) * 32, joined(v[0], v[1]));
         }
     }
@@ -159,6 +153,21 @@ void multiply_rows(const RowTiles& x, const bf16* weights, const Mask& mask, con
 }
 
 namespace {
+
+// DropConnect of block (q, k) of W_hh, four fp32 tiles.
+RHAPSODE_INLINE void drop_block(const Kept& kept, const GateColumns& columns, int64_t q, int64_t k, const float* from,
+                                float* to) {
+  const int64_t together = columns.pairs_a_block();
+  for (int s = 0; s < 2; s++) {
+    const int64_t column = q % together * 2 + s, gate = column / columns.halves;
+    const int64_t unit_block = q / together * columns.halves + column % columns.halves;
+    for (int kk = 0; kk < 2; kk++)
+      for (int l = 0; l < LANES; l++) {
+        const int64_t row = (k * PAIR + kk * LANES + l) * columns.gates + gate, at = (kk * 2 + s) * SQUARE + l * LANES;
+        store(to + at, dropped(kept, row, unit_block, load(from + at)));
+      }
+  }
+}
 
 // The sums of pair q of columns over tiles [begin, end) of 32 rows.
 void add_rows(const RowSums& s, int64_t q, int64_t begin, int64_t end) {
@@ -211,7 +220,7 @@ void add_column(const WeightGradient& w, int64_t q, Part inputs, int64_t begin, 
   }
   if (w.dropconnect.on() && end == w.tiles)
     for (int64_t p = inputs.first; p < inputs.last; p++)
-      mask_weights(w.dropconnect, w.columns, q, p, gradient + p * GRAIN, gradient + p * GRAIN);
+      drop_block(w.dropconnect, w.columns, q, p, gradient + p * GRAIN, gradient + p * GRAIN);
 }
 
 }  // namespace
@@ -246,14 +255,14 @@ void weight_gradient(const WeightGradient& w, int thread, int threads) {
   }
 }
 
-void pack_weights(const float* values, int64_t first, int64_t last, const WeightTiles& to, const Mask& dropconnect,
+void pack_weights(const float* values, int64_t first, int64_t last, const WeightTiles& to, const Kept& dropconnect,
                   const GateColumns& columns) {
   alignas(64) float masked[GRAIN];
   for (int64_t at = first; at < last; at += GRAIN) {
     const int64_t q = at / GRAIN / to.P, k = at / GRAIN % to.P;
     const float* block = values + at;
     if (dropconnect.on()) {
-      mask_weights(dropconnect, columns, q, k, block, masked);
+      drop_block(dropconnect, columns, q, k, block, masked);
       block = masked;
     }
     auto row = [&](int kk, int s, int l) { return rounded(load(block + (kk * 2 + s) * SQUARE + l * LANES)); };

@@ -6,6 +6,7 @@
 
 #include "formats.h"
 #include "layers.h"
+#include "masks.h"
 
 namespace rhapsode::amx {
 
@@ -39,9 +40,9 @@ struct GateColumns {
   int64_t pairs_a_block() const { return gates * halves / 2; }
 };
 
-// to = from with dropout (row r of the mask is mask.row(t * B + b)), as row tiles and, if wanted, turned ones. The
-// source is row tiles, or else fp32 panels.
-void arrange(const RowTiles* from, const ConstPanels* panels, const Mask& mask, const RowTiles& to,
+// to = from with dropout (row t * B + b of what is kept), as row tiles and, if wanted, turned ones. The source is row
+// tiles, or else fp32 panels.
+void arrange(const RowTiles* from, const ConstPanels* panels, const Kept& kept, const RowTiles& to,
              const TurnedTiles& turned, int thread, int threads);
 // The other way, without dropout.
 void to_panels(const RowTiles& from, const Panels& to, int thread, int threads);
@@ -50,10 +51,9 @@ void to_panels(const RowTiles& from, const Panels& to, int thread, int threads);
 void project(const RowTiles& x, const bf16* forward_weights, const float* bias, const GateColumns& columns, bf16* lines,
              int thread, int threads);
 
-// to = x W, with dropout, from row tiles to row tiles: weights [pairs of to][pairs of x][2]. Both ways: gradients times
-// backward weights, activations times forward weights.
-void multiply_rows(const RowTiles& x, const bf16* weights, const Mask& mask, const RowTiles& to, int thread,
-                  int threads);
+// to = x W from row tiles to row tiles: weights [pairs of to][pairs of x][2]. Both ways: gradients times backward
+// weights, activations times forward weights.
+void multiply_rows(const RowTiles& x, const bf16* weights, const RowTiles& to, int thread, int threads);
 
 // to = a + b; all lie alike.
 void add(const RowTiles& a, const RowTiles& b, const RowTiles& to, int thread, int threads);
@@ -89,8 +89,8 @@ struct RowSums {
 };
 void row_sums(const RowSums& s, int thread, int threads);
 
-// gradient[Q][P][4 fp32 tiles] (+)= x^T d over `tiles` tiles of 32 rows; x: turned tiles [2P]. DropConnect's mask
-// multiplies the result. `sums`: of the rows of the same pairs of columns, taken on the way, while these are in the
+// gradient[Q][P][4 fp32 tiles] (+)= x^T d over `tiles` tiles of 32 rows; x: turned tiles [2P]. DropConnect falls on
+// the result. `sums`: of the rows of the same pairs of columns, taken on the way, while these are in the
 // cache; or null. Of every `columns.gates` pairs of columns only those from first_gate on, before last_gate.
 struct WeightGradient {
   TurnedTiles x;
@@ -98,7 +98,7 @@ struct WeightGradient {
   int64_t tiles, P, Q;
   float* gradient;
   bool accumulate;
-  Mask dropconnect;
+  Kept dropconnect;
   GateColumns columns;
   const RowSums* sums;
   int64_t first_gate = 0, last_gate = columns.gates;
@@ -106,12 +106,12 @@ struct WeightGradient {
 void weight_gradient(const WeightGradient& w, int thread, int threads);
 
 // The weights of 32 inputs x 32 outputs, [kk][s][16][16] in fp32, as two forward and two backward tiles. Block (q, k) of
-// W_hh; with DropConnect, its mask.
+// W_hh; with DropConnect, what that keeps: entry [k * G + g, u] for W_hh[g * H + u, k].
 struct WeightTiles {
   bf16 *forward, *backward;
   int64_t P, Q;
 };
-void pack_weights(const float* values, int64_t first, int64_t last, const WeightTiles& to, const Mask& dropconnect,
+void pack_weights(const float* values, int64_t first, int64_t last, const WeightTiles& to, const Kept& dropconnect,
                   const GateColumns& columns);
 // fp32 lines [..][2][16] as bf16 lines, of which the first is number `first` / 32.
 void pack_lines(const float* values, int64_t first, int64_t last, bf16* lines);
@@ -131,7 +131,7 @@ struct OutputPass {
   // Training: the gradients of scale * weights[r] * nats[r].
   const float* weights;          // [T * B], or null for ones
   float scale;
-  Mask mask;                     // of x, for its gradient
+  Kept kept;                     // of x, for its gradient
   bf16* tokens;                  // token tiles [Q][tokens_pitch][2] from first_block on, or null: no training
   int64_t tokens_pitch;
   RowTiles d_x;

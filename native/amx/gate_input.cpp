@@ -70,10 +70,10 @@ RowSums TileGateInput::sums(const TokenTiles& d, bool accumulate) {
 void TileGateInput::backward(const TokenTiles& d, const bf16* d_rows, bool accumulate, int thread, int threads) {
   if (!weight_) return;
   const int64_t Q = columns_.pairs_total();
-  weight_gradient({reader_.turned, d, T_ * pairs(B_), weight_->P(), Q, weight_->gradient.data(), accumulate, Mask{}, columns_,
+  weight_gradient({reader_.turned, d, T_ * pairs(B_), weight_->P(), Q, weight_->gradient.data(), accumulate, Kept{}, columns_,
                    nullptr},
                   thread, threads);
-  multiply_rows({const_cast<bf16*>(d_rows), T_, B_, Q * PAIR}, weight_->backward(), Mask{}, d_vectors_.tiles, thread, threads);
+  multiply_rows({const_cast<bf16*>(d_rows), T_, B_, Q * PAIR}, weight_->backward(), d_vectors_.tiles, thread, threads);
 }
 
 }  // namespace rhapsode::amx

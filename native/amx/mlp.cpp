@@ -26,11 +26,11 @@ class TileMlp : public GatedMlp {
       inner_turned_ = {turned_data_.data(), inner_.blocks() + 1};
     }
     parallel([&](const Team& team) {
-      multiply_rows(reader_.tiles, weight_in_.forward(), Mask{}, a_, team.thread, team.threads);
+      multiply_rows(reader_.tiles, weight_in_.forward(), a_, team.thread, team.threads);
       team.barrier();
       gate(a_, inner_, inner_turned_, team.thread, team.threads);
       team.barrier();
-      multiply_rows(inner_, weight_out_.forward(), Mask{}, output_.tiles, team.thread, team.threads);
+      multiply_rows(inner_, weight_out_.forward(), output_.tiles, team.thread, team.threads);
     });
     return output_;
   }
@@ -43,11 +43,11 @@ class TileMlp : public GatedMlp {
     d_tokens_.reserve(d.width() * pitch * 2 * TILE), a_tokens_.reserve(a_.width() * pitch * 2 * TILE);
     parallel([&](const Team& team) {
       arrange_tokens(d, d_tokens_.data(), pitch, team.thread, team.threads);
-      multiply_rows(d, weight_out_.backward(), Mask{}, d_inner, team.thread, team.threads);
+      multiply_rows(d, weight_out_.backward(), d_inner, team.thread, team.threads);
       team.barrier();
       gate_backward(a_, d_inner, a_tokens_.data(), pitch, team.thread, team.threads);
       team.barrier();
-      multiply_rows(a_, weight_in_.backward(), Mask{}, d_z_.tiles, team.thread, team.threads);
+      multiply_rows(a_, weight_in_.backward(), d_z_.tiles, team.thread, team.threads);
       gradient(weight_out_, inner_turned_, {d_tokens_.data(), pitch, weight_out_.Q(), 0}, blocks, accumulate, team);
       gradient(weight_in_, reader_.turned, {a_tokens_.data(), pitch, weight_in_.Q(), 0}, blocks, accumulate, team);
     });
@@ -64,7 +64,7 @@ class TileMlp : public GatedMlp {
 
   static void gradient(TileMatrix& weight, const TurnedTiles& x, const TokenTiles& d, int64_t blocks, bool accumulate,
                        const Team& team) {
-    weight_gradient({x, d, blocks, weight.P(), weight.Q(), weight.gradient.data(), accumulate, Mask{}, weight.columns(),
+    weight_gradient({x, d, blocks, weight.P(), weight.Q(), weight.gradient.data(), accumulate, Kept{}, weight.columns(),
                      nullptr},
                     team.thread, team.threads);
   }

@@ -23,7 +23,7 @@ class TileOutput : public OutputLayer {
   Loss train(const Activations& x, const Mask& mask, const int32_t* targets, const float* weights, float scale,
              bool accumulate) override {
     OutputPass pass = enter(x, mask, true);
-    pass.targets = targets, pass.weights = weights, pass.scale = scale, pass.mask = mask;
+    pass.targets = targets, pass.weights = weights, pass.scale = scale, pass.kept = reader_.kept();
     d_input_.tiles = {nullptr, pass.x.T, pass.x.B, H_};
     d_input_data_.reserve(d_input_.tiles.size());
     pass.d_x = d_input_.tiles, pass.d_x.data = d_input_.tiles.data = d_input_data_.data();
@@ -86,7 +86,7 @@ class TileOutput : public OutputLayer {
     const TurnedTiles x{reader_.turned.data + pass.first_block * TILE, reader_.turned.pitch};
     const int64_t blocks = pass.last_block - pass.first_block;
     const RowSums sums{d, weight_.columns(), 1, blocks, PAIR, nullptr, nullptr, bias_.gradient.data(), accumulate};
-    weight_gradient({x, d, blocks, pass.P, pass.Q, weight_.gradient.data(), accumulate, Mask{}, weight_.columns(), &sums},
+    weight_gradient({x, d, blocks, pass.P, pass.Q, weight_.gradient.data(), accumulate, Kept{}, weight_.columns(), &sums},
                     team.thread, team.threads);
   }
 

@@ -1,6 +1,5 @@
 // The output layer: logits, softmax, cross-entropy and the gradients of logits and inputs, a few rows at a time.
 #include "dense.h"
-#include "masks.h"
 #include "product.h"
 #include "scan_parts.h"
 
@@ -106,7 +105,8 @@ class Rows {
           const float* sums = sums_ + (i * P + p) * 4 * SQUARE;
           const int64_t rb = first + i, b = rb % R_ * PAIR + r;
           Vec v[2] = {load(sums + in_block(r, 0)), load(sums + in_block(r, 1))};
-          if (o_.mask.on() && b < o_.x.B) mask_pair(o_.mask, rb / R_ * o_.x.B + b, o_.d_x.columns, p, v);
+          if (o_.kept.on() && b < o_.x.B)
+            for (int half = 0; half < 2; half++) v[half] = dropped(o_.kept, rb / R_ * o_.x.B + b, 2 * p + half, v[half]);
           store(o_.d_x.data + ((rb * 2 + (r >> 4)) * P + p) * TILE + (r & 15) * 32, joined(v[0], v[1]));
         }
   }

@@ -4,6 +4,7 @@
 
 #include "dense.h"
 #include "layers.h"
+#include "threads.h"
 
 namespace rhapsode::amx {
 
@@ -30,17 +31,21 @@ class TileMatrix : public Parameter {
     return block * GRAIN + (input_half * 2 + c.half) * SQUARE + column % LANES * LANES + c.lane;
   }
   void changed(int64_t first, int64_t last) override {
-    if (!dropped_.on()) pack(first, last);
+    if (!kept().on()) pack(first, last);
   }
-  // Have the copies carry the mask, or none. While they do, only this renews them. Called by all threads.
-  void pack(const Mask& dropconnect, int thread, int threads) {
+  // Have the copies carry DropConnect, or none: whether `pack` must renew them. While they do, only that renews them.
+  bool drop(const Mask& dropconnect) {
+    const bool stale = dropconnect.on() || kept().on();
+    mask_.set(dropconnect, P_ * PAIR * columns_.gates, columns_.units);
+    return stale;
+  }
+  void pack(const Team& team) {
+    mask_.draw(team.thread, team.threads);
+    team.barrier();
     const int64_t blocks = value.size() / GRAIN;
-    pack_weights(value.data(), blocks * thread / threads * GRAIN, blocks * (thread + 1) / threads * GRAIN, tiles(),
-                 dropconnect, columns_);
+    pack(blocks * team.thread / team.threads * GRAIN, blocks * (team.thread + 1) / team.threads * GRAIN);
   }
-  // Whether the copies are not what a product with this mask needs.
-  bool stale(const Mask& dropconnect) const { return dropconnect.on() || dropped_.on(); }
-  void packed(const Mask& dropconnect) { dropped_ = dropconnect; }
+  const Kept& kept() const { return mask_.kept(); }
 
   const bf16* forward() const { return forward_.data(); }
   const bf16* backward() const { return backward_.data(); }
@@ -50,12 +55,12 @@ class TileMatrix : public Parameter {
 
  private:
   WeightTiles tiles() { return {forward_.data(), backward_.data(), P_, Q()}; }
-  void pack(int64_t first, int64_t last) { pack_weights(value.data(), first, last, tiles(), Mask{}, columns_); }
+  void pack(int64_t first, int64_t last) { pack_weights(value.data(), first, last, tiles(), kept(), columns_); }
 
   const GateColumns columns_;
   const int64_t P_;
   Buffer<bf16> forward_, backward_;
-  Mask dropped_;
+  DrawnMask mask_;
 };
 
 // Rows of gates [symbols, outputs], as lines [block][symbols + 1][pairs of a block][2][16]; the last symbol is padding and

@@ -46,17 +46,15 @@ class TileRecurrent : public RecurrentLayer {
     scan_.input = lines.lines, scan_.line_rows = lines.rows, scan_.lines = lines.numbers;
     scan_.h_in = state_in[0], scan_.h_out = state_out[0];
     if (states() > 1) scan_.c_in = state_in[1], scan_.c_out = state_out[1];
-    dropconnect_ = dropconnect;
     share_with_factor();
-    const bool repack = weight_hh_.stale(dropconnect);
+    const bool repack = weight_hh_.drop(dropconnect);
     restart();
     parallel([&](const Team& team) {
-      if (repack) weight_hh_.pack(dropconnect, team.thread, team.threads);
+      if (repack) weight_hh_.pack(team);
       input_.forward(team.thread, team.threads);
       team.barrier();
       k_.forward(scan_, team.thread, team.threads);
     });
-    weight_hh_.packed(dropconnect);
     output_.tiles = {h_.data() + R() * 2 * P_ * TILE, T, B, spec_.hidden};
     output_.turned = {training ? turned_.data() + R() * TILE : nullptr, scan_.turned_pitch};
     return output_;
@@ -150,7 +148,7 @@ class TileRecurrent : public RecurrentLayer {
     const int64_t tiles = T_ * R(), of_m = k_.factor_lines ? k_.gates - 1 : 0;  // gates that see m
     const RowSums sums = input_.sums(input, accumulate);
     auto gradient = [&](const TurnedTiles& x, int64_t first, int64_t last) {
-      weight_gradient({x, recurrent, tiles, P_, Q_, weight_hh_.gradient.data(), accumulate, dropconnect_, columns_, &sums, first,
+      weight_gradient({x, recurrent, tiles, P_, Q_, weight_hh_.gradient.data(), accumulate, weight_hh_.kept(), columns_, &sums, first,
                        last},
                       thread, threads);
     };
@@ -175,7 +173,6 @@ class TileRecurrent : public RecurrentLayer {
   int64_t T_ = 0, B_ = 0;
   bool training_ = false;
   int threads_ = 0;
-  Mask dropconnect_;
   Scan scan_{}, factor_{};
   TileReader d_reader_;
   TileActivations output_;

@@ -1,6 +1,7 @@
 // What the two directions of the scan share: the shape of a cell's blocks, threads' parts, small moves of data.
 #pragma once
 
+#include "masks.h"
 #include "scan.h"
 #include "simd.h"
 
@@ -51,6 +52,11 @@ RHAPSODE_INLINE void put_row(bf16* tile, int64_t row, Vec x) {
   bf16* p = tile + row / 2 * 32;
   Words old = words(p);
   store(p, row & 1 ? joined(_mm512_castps_si512(low(old)), rounded(x)) : joined(rounded(x), old));
+}
+
+// Entries [row, 16 block …] of what dropout falls on, after it.
+RHAPSODE_INLINE Vec dropped(const Kept& kept, int64_t row, int64_t block, Vec x) {
+  return _mm512_maskz_mul_ps(__mmask16(kept.at(row, block)), x, all(kept.scale));
 }
 
 RHAPSODE_INLINE void clear(void* p, int64_t bytes) { __builtin_memset(p, 0, bytes); }

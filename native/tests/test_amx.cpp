@@ -34,7 +34,7 @@ struct Operand {
     rows = {row_data.data(), T, B, plain.panels.columns};
     turned = {turned_data.data(), rows.blocks() + 1};
     const ConstPanels panels = plain.panels;
-    for (int i = 0; i < threads; i++) arrange(nullptr, &panels, Mask{}, rows, turned, i, threads);
+    for (int i = 0; i < threads; i++) arrange(nullptr, &panels, Kept{}, rows, turned, i, threads);
     for (int i = 0; i < threads; i++) arrange_tokens(rows, token_data.data(), turned.pitch, i, threads);
   }
   TokenTiles tokens() const { return {token_data.data(), turned.pitch, rows.width(), 0}; }
@@ -49,7 +49,7 @@ template <class Sum>
 void check_rows(const RowTiles& x, const bf16* weights, int64_t columns, int threads, const std::string& what, Sum sum) {
   Buffer<bf16> data(RowTiles{nullptr, x.T, x.B, columns}.size());
   const RowTiles to{data.data(), x.T, x.B, columns};
-  for (int i = 0; i < threads; i++) multiply_rows(x, weights, Mask{}, to, i, threads);
+  for (int i = 0; i < threads; i++) multiply_rows(x, weights, to, i, threads);
   Matrix found(x.T * x.B, columns, current_kernels().width, false);
   to_panels(to, found.panels, 0, 1);
   bool right = true;
@@ -92,7 +92,7 @@ void products(const Shape& s, int threads) {
   for (bool accumulate : {false, true}) {
     const RowSums sums{right.tokens(), columns, table.rows(), s.T, s.B, lines.data(), nullptr, table.gradient.data(), accumulate};
     const WeightGradient gradient{left.turned, right.tokens(), left.rows.blocks(), weight.P(), weight.Q(),
-                                  weight.gradient.data(), accumulate, Mask{}, columns, &sums};
+                                  weight.gradient.data(), accumulate, Kept{}, columns, &sums};
     for (int i = 0; i < threads; i++) weight_gradient(gradient, i, threads);
   }
   bool same = true, sums_same = true;
