@@ -28,15 +28,14 @@ class TileActivations : public Activations {
   mutable Buffer<float> panels_;
 };
 
-// Activations of any kind as tiles, with dropout: a copy of its own, unless they are tiles already and none is needed.
+// Activations of any kind as tiles: a copy of its own, unless they are tiles already.
 class TileReader {
  public:
   // T and B as the reader sees them: rows = T * B.
-  void read(const Activations& x, const Mask& mask, int64_t T, int64_t B, bool with_turned) {
+  void read(const Activations& x, int64_t T, int64_t B, bool with_turned) {
     const auto* own = dynamic_cast<const TileActivations*>(&x);
     if (own && !own->tiles.lies_as(T, B)) own = nullptr;
-    mask_.set(mask, x.rows(), x.columns());
-    if (own && !mask.on() && (own->turned.data || !with_turned)) {
+    if (own && (own->turned.data || !with_turned)) {
       tiles = {own->tiles.data, T, B, own->tiles.columns}, turned = own->turned;
       return;
     }
@@ -50,18 +49,14 @@ class TileReader {
     }
     const ConstPanels panels = own ? ConstPanels{} : x.panels();
     parallel([&](const Team& team) {
-      if (mask.on()) mask_.draw(team.thread, team.threads), team.barrier();
-      arrange(own ? &own->tiles : nullptr, &panels, kept(), tiles, turned, team.thread, team.threads);
+      arrange(own ? &own->tiles : nullptr, &panels, tiles, turned, team.thread, team.threads);
     });
   }
-
-  const Kept& kept() const { return mask_.kept(); }
 
   RowTiles tiles;
   TurnedTiles turned;
 
  private:
-  DrawnMask mask_;
   Buffer<bf16> copy_, turned_copy_;
 };
 

@@ -43,8 +43,8 @@ struct Prefetch {
 
 }  // namespace
 
-void arrange(const RowTiles* from, const ConstPanels* panels, const Kept& kept, const RowTiles& to,
-             const TurnedTiles& turned, int thread, int threads) {
+void arrange(const RowTiles* from, const ConstPanels* panels, const RowTiles& to, const TurnedTiles& turned, int thread,
+             int threads) {
   const int64_t P = to.width(), R = to.blocks_a_step();
   const Part part = part_of(to.blocks(), thread, threads);
   alignas(64) bf16 words_of[2][TILE];
@@ -63,8 +63,6 @@ void arrange(const RowTiles* from, const ConstPanels* panels, const Kept& kept, 
             } else {
               for (int half = 0; half < 2; half++) v[half] = from_panels(*panels, row, k * PAIR + half * LANES);
             }
-            if (kept.on())
-              for (int half = 0; half < 2; half++) v[half] = dropped(kept, row, 2 * k + half, v[half]);
           }
           x[j][0] = rounded(v[0]), x[j][1] = rounded(v[1]);
           store(to.data + ((rb * 2 + (r >> 4)) * P + k) * TILE + (r & 15) * 32, joined(x[j][0], x[j][1]));

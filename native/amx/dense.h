@@ -40,11 +40,10 @@ struct GateColumns {
   int64_t pairs_a_block() const { return gates * halves / 2; }
 };
 
-// to = from with dropout (row t * B + b of what is kept), as row tiles and, if wanted, turned ones. The source is row
-// tiles, or else fp32 panels.
-void arrange(const RowTiles* from, const ConstPanels* panels, const Kept& kept, const RowTiles& to,
-             const TurnedTiles& turned, int thread, int threads);
-// The other way, without dropout.
+// to = from, as row tiles and, if wanted, turned ones. The source is row tiles, or else fp32 panels.
+void arrange(const RowTiles* from, const ConstPanels* panels, const RowTiles& to, const TurnedTiles& turned, int thread,
+             int threads);
+// The other way.
 void to_panels(const RowTiles& from, const Panels& to, int thread, int threads);
 
 // Lines of gates (scan.h) x W + bias, for forward_weights [Q][pairs(D)][2] and bias [Q * 32] in tile order.
@@ -122,6 +121,7 @@ void scaled_lines(const bf16* table, int64_t symbols, const int32_t* lines, cons
 // The output layer with softmax and cross-entropy over blocks of 32 rows [first_block, last_block) of x.
 struct OutputPass {
   RowTiles x;
+  Kept kept;                     // of x
   int64_t first_block, last_block;
   const bf16* forward_weights;   // [Q][P][2]
   const bf16* backward_weights;  // [P][Q][2]
@@ -131,17 +131,18 @@ struct OutputPass {
   // Training: the gradients of scale * weights[r] * nats[r].
   const float* weights;          // [T * B], or null for ones
   float scale;
-  Kept kept;                     // of x, for its gradient
   bf16* tokens;                  // token tiles [Q][tokens_pitch][2] from first_block on, or null: no training
   int64_t tokens_pitch;
   RowTiles d_x;
   float* nats;                   // [T * B], or null
   float* logits;                 // plain [T * B, V], or null
   float* scratch;                // [threads][output_scratch(Q)]
-  bf16* tile_scratch;            // [threads][output_tiles(Q)]
+  bf16* tile_scratch;            // [threads][output_tiles(Q, P)]
 };
 int64_t output_scratch(int64_t Q, int64_t P);
-int64_t output_tiles(int64_t Q);
+int64_t output_tiles(int64_t Q, int64_t P);
 void output_pass(const OutputPass& pass, int thread, int threads);
+// to = turned tiles of the same blocks of x after dropout, both from the first of these blocks on.
+void drop_turned(const OutputPass& pass, const TurnedTiles& from, const TurnedTiles& to, int thread, int threads);
 
 }  // namespace rhapsode::amx

@@ -48,7 +48,7 @@ class TileElementwise : public RecurrentLayer {
                               float* const* d_state_in, bool accumulate) override {
     const Activations* d_input = input_.d_vectors();
     prepare_backward(d_input != nullptr);
-    d_reader_.read(d_output, Mask{}, T_, B_, false);
+    d_reader_.read(d_output, T_, B_, false);
     scan_.d_output = d_reader_.tiles.data;
     scan_.d_state_out = d_state_out ? d_state_out[0] : nullptr;
     scan_.d_state_in = d_state_in ? d_state_in[0] : nullptr;

@@ -30,7 +30,7 @@ void TileGateInput::read(const LayerInput& input, int64_t T, int64_t B, bool tra
     d_vectors_data_ = Buffer<bf16>();
   }
   factors_on_ = input.ids && input.id_mask.on();
-  if (input.vectors) return reader_.read(*input.vectors, Mask{}, T, B, training);
+  if (input.vectors) return reader_.read(*input.vectors, T, B, training);
   if (factors_on_) lines_.reserve(rows() * columns_.pairs_total() * PAIR), factors_.reserve(rows());
   for (int64_t t = 0; t < T; t++)
     for (int64_t b = 0; b < B; b++) {

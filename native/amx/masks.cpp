@@ -16,7 +16,7 @@ RHAPSODE_INLINE Words hashed(Words x) {
 }  // namespace
 
 // Sixteen hashes at a time: 64 columns of a row.
-void draw(const Mask& mask, int64_t rows, int64_t columns, uint16_t* bits, int thread, int threads) {
+void draw(const Mask& mask, int64_t rows, int64_t columns, uint16_t* bits, int64_t pitch, int thread, int threads) {
   const int64_t groups = (columns + 63) / 64;
   const Words lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const Words key = _mm512_set1_epi32(int(mask.key)), threshold = _mm512_set1_epi8(static_cast<char>(mask.threshold));
@@ -26,7 +26,7 @@ void draw(const Mask& mask, int64_t rows, int64_t columns, uint16_t* bits, int t
     Words counter = _mm512_add_epi32(_mm512_set1_epi32(int(first)), lanes);
     for (int64_t g = 0; g < groups; g++) {
       const uint64_t kept = _mm512_cmpge_epu8_mask(hashed(_mm512_xor_si512(counter, key)), threshold);
-      for (int i = 0; i < 4; i++) bits[(4 * g + i) * rows + r] = static_cast<uint16_t>(kept >> (16 * i));
+      for (int i = 0; i < 4; i++) bits[(4 * g + i) * pitch + r] = static_cast<uint16_t>(kept >> (16 * i));
       counter = _mm512_add_epi32(counter, _mm512_set1_epi32(16));
     }
   }

@@ -18,7 +18,7 @@ class TileMlp : public GatedMlp {
   const Activations& forward(const Activations& z, bool training) override {
     const auto* tiles = dynamic_cast<const TileActivations*>(&z);
     T_ = tiles ? tiles->tiles.T : 1, B_ = tiles ? tiles->tiles.B : z.rows();
-    reader_.read(z, Mask{}, T_, B_, training);
+    reader_.read(z, T_, B_, training);
     a_ = shape(a_data_, weight_in_.Q() * PAIR), inner_ = shape(inner_data_, M_), output_.tiles = shape(output_data_, H_);
     inner_turned_ = {};
     if (training) {
@@ -36,7 +36,7 @@ class TileMlp : public GatedMlp {
   }
 
   const Activations& backward(const Activations&, const Activations& d_output, bool accumulate) override {
-    d_reader_.read(d_output, Mask{}, T_, B_, false);
+    d_reader_.read(d_output, T_, B_, false);
     const RowTiles d_inner = shape(d_inner_data_, M_), d = d_reader_.tiles;
     d_z_.tiles = shape(d_z_data_, H_);
     const int64_t blocks = a_.blocks(), pitch = blocks + 1;

@@ -22,8 +22,9 @@ class TileOutput : public OutputLayer {
 
   Loss train(const Activations& x, const Mask& mask, const int32_t* targets, const float* weights, float scale,
              bool accumulate) override {
-    OutputPass pass = enter(x, mask, true);
-    pass.targets = targets, pass.weights = weights, pass.scale = scale, pass.kept = reader_.kept();
+    OutputPass pass = enter(x, true);
+    mask_.set(mask, x.rows(), H_);
+    pass.targets = targets, pass.weights = weights, pass.scale = scale, pass.kept = mask_.kept();
     d_input_.tiles = {nullptr, pass.x.T, pass.x.B, H_};
     d_input_data_.reserve(d_input_.tiles.size());
     pass.d_x = d_input_.tiles, pass.d_x.data = d_input_.tiles.data = d_input_data_.data();
@@ -33,12 +34,17 @@ class TileOutput : public OutputLayer {
     pass.tokens_pitch = most + 1;
     tokens_.reserve(pass.Q * pass.tokens_pitch * 2 * TILE);
     pass.tokens = tokens_.data();
+    if (mask.on()) {
+      dropped_.reserve(2 * pass.P * pass.tokens_pitch * TILE);
+      parallel([&](const Team& team) { mask_.draw(team.thread, team.threads); });
+    }
     for (int64_t first = begin; first < blocks; first += most, accumulate = true) {
       pass.first_block = first, pass.last_block = std::min(blocks, first + most);
       parallel([&](const Team& team) {
         output_pass(pass, team.thread, team.threads);
+        const TurnedTiles read = turned(pass, team);
         team.barrier();
-        gradients(pass, accumulate, team);
+        gradients(pass, read, accumulate, team);
       });
     }
     Loss loss;
@@ -50,21 +56,21 @@ class TileOutput : public OutputLayer {
   const Activations& d_input() override { return d_input_; }
 
   void losses(const Activations& x, const int32_t* targets, float* nats) override {
-    OutputPass pass = enter(x, Mask{}, false);
+    OutputPass pass = enter(x, false);
     pass.targets = targets, pass.nats = nats;
     run(pass);
   }
 
   void logits(const Activations& x, float* plain) override {
-    OutputPass pass = enter(x, Mask{}, false);
+    OutputPass pass = enter(x, false);
     pass.logits = plain;
     run(pass);
   }
 
  private:
-  OutputPass enter(const Activations& x, const Mask& mask, bool training) {
+  OutputPass enter(const Activations& x, bool training) {
     const auto* tiles = dynamic_cast<const TileActivations*>(&x);
-    reader_.read(x, mask, tiles ? tiles->tiles.T : 1, tiles ? tiles->tiles.B : x.rows(), training);
+    reader_.read(x, tiles ? tiles->tiles.T : 1, tiles ? tiles->tiles.B : x.rows(), training);
     OutputPass pass{};
     pass.x = reader_.tiles, pass.last_block = pass.x.blocks();
     pass.forward_weights = weight_.forward(), pass.backward_weights = weight_.backward(), pass.bias = bias_.value.data();
@@ -72,7 +78,7 @@ class TileOutput : public OutputLayer {
     nats_.reserve(x.rows());
     pass.nats = nats_.data();
     scratch_.reserve(thread_count() * output_scratch(pass.Q, pass.P));
-    tile_scratch_.reserve(thread_count() * output_tiles(pass.Q));
+    tile_scratch_.reserve(thread_count() * output_tiles(pass.Q, pass.P));
     pass.scratch = scratch_.data(), pass.tile_scratch = tile_scratch_.data();
     return pass;
   }
@@ -81,9 +87,17 @@ class TileOutput : public OutputLayer {
     parallel([&](const Team& team) { output_pass(pass, team.thread, team.threads); });
   }
 
-  void gradients(const OutputPass& pass, bool accumulate, const Team& team) {
-    const TokenTiles d{tokens_.data(), pass.tokens_pitch, pass.Q, 0};
+  // The pass's blocks of what the output layer reads, turned.
+  TurnedTiles turned(const OutputPass& pass, const Team& team) {
     const TurnedTiles x{reader_.turned.data + pass.first_block * TILE, reader_.turned.pitch};
+    if (!pass.kept.on()) return x;
+    const TurnedTiles dropped{dropped_.data(), pass.tokens_pitch};
+    drop_turned(pass, x, dropped, team.thread, team.threads);
+    return dropped;
+  }
+
+  void gradients(const OutputPass& pass, const TurnedTiles& x, bool accumulate, const Team& team) {
+    const TokenTiles d{tokens_.data(), pass.tokens_pitch, pass.Q, 0};
     const int64_t blocks = pass.last_block - pass.first_block;
     const RowSums sums{d, weight_.columns(), 1, blocks, PAIR, nullptr, nullptr, bias_.gradient.data(), accumulate};
     weight_gradient({x, d, blocks, pass.P, pass.Q, weight_.gradient.data(), accumulate, Kept{}, weight_.columns(), &sums},
@@ -94,8 +108,9 @@ class TileOutput : public OutputLayer {
   TileMatrix weight_;
   TileVector bias_;
   TileReader reader_;
+  DrawnMask mask_;
   TileActivations d_input_;
-  Buffer<bf16> d_input_data_, tokens_, tile_scratch_;
+  Buffer<bf16> d_input_data_, tokens_, dropped_, tile_scratch_;
   Buffer<float> nats_, scratch_;
 };
 

@@ -9,25 +9,54 @@ namespace {
 // Blocks of 32 rows that share each run of weights: several, where the weights are too many for the second-level cache.
 int64_t group_size(int64_t Q, int64_t P) { return fits_second_level(2 * Q * P * 2 * TILE) ? 1 : 8; }
 
+// Row of the data where block rb of 32 begins.
+int64_t first_row(const RowTiles& x, int64_t rb) {
+  return rb / x.blocks_a_step() * x.B + rb % x.blocks_a_step() * PAIR;
+}
+
 class Rows {
  public:
   Rows(const OutputPass& o, int thread)
-      : o_(o), R_(o.x.blocks_a_step()), width_(o.Q * PAIR), logits_(o.scratch + thread * output_scratch(o.Q, o.P)),
-        sums_(logits_ + group_size(o.Q, o.P) * PAIR * width_), d_(o.tile_scratch + thread * output_tiles(o.Q)) {}
+      : o_(o), width_(o.Q * PAIR), logits_(o.scratch + thread * output_scratch(o.Q, o.P)),
+        sums_(logits_ + group_size(o.Q, o.P) * PAIR * width_), d_(o.tile_scratch + thread * output_tiles(o.Q, o.P)),
+        dropped_(d_ + group_size(o.Q, o.P) * o.Q * 2 * TILE) {}
 
   void run(int64_t first, int64_t count) {
-    multiply_logits(first, count);
+    for (int64_t i = 0; o_.kept.on() && i < count; i++) drop(first + i, dropped_ + i * o_.P * 2 * TILE);
+    multiply_logits(o_.kept.on() ? dropped_ : o_.x.data + first * o_.P * 2 * TILE, count);
     for (int64_t i = 0; i < count; i++) softmax(first + i, logits_ + i * PAIR * width_, d_ + i * o_.Q * 2 * TILE);
     if (o_.tokens) back(first, count);
   }
 
  private:
-  // Rows of logits of width_, without bias.
-  void multiply_logits(int64_t first, int64_t count) {
+  int rows_of(int64_t rb) const {
+    const int64_t left = o_.x.B - rb % o_.x.blocks_a_step() * PAIR;
+    return static_cast<int>(left < PAIR ? left : PAIR);
+  }
+
+  // A block of x after dropout. What is padding is zero and stays so.
+  void drop(int64_t rb, bf16* to) const {
+    const bf16* from = o_.x.data + rb * 2 * o_.P * TILE;
+    const int64_t row = first_row(o_.x, rb);
+    const int rows = rows_of(rb);
+    for (int64_t p = 0; p < o_.P; p++)
+      for (int r = 0; r < PAIR; r++) {
+        const int64_t at = ((r >> 4) * o_.P + p) * TILE + (r & 15) * 32;
+        if (r >= rows) {
+          store(to + at, words(from + at));
+          continue;
+        }
+        const Words w = words(from + at);
+        store(to + at, joined(dropped(o_.kept, row + r, 2 * p, low(w)), dropped(o_.kept, row + r, 2 * p + 1, high(w))));
+      }
+  }
+
+  // Rows of logits of width_, without bias, of `count` blocks x.
+  void multiply_logits(const bf16* x, int64_t count) {
     const int64_t P = o_.P;
     for (int64_t q = 0; q < o_.Q; q++)
       for (int64_t i = 0; i < count; i++) {
-        const bf16* upper = o_.x.data + (first + i) * 2 * P * TILE;
+        const bf16* upper = x + i * 2 * P * TILE;
         float* to = logits_ + i * PAIR * width_ + q * PAIR;
         clear_block();
         multiply<Keep::left>(upper, upper + P * TILE, o_.forward_weights + q * P * 2 * TILE, P);
@@ -41,9 +70,8 @@ class Rows {
 
   // One block of 32 rows: their nats; in training their logits' gradients as row tiles `d` and as token tiles.
   void softmax(int64_t rb, float* logits, bf16* d) {
-    const int64_t t = rb / R_, first = rb % R_ * PAIR;
-    const int rows = static_cast<int>(o_.x.B - first < PAIR ? o_.x.B - first : PAIR);
-    for (int r = 0; r < rows; r++) row(t * o_.x.B + first + r, logits + r * width_);
+    const int rows = rows_of(rb);
+    for (int r = 0; r < rows; r++) row(first_row(o_.x, rb) + r, logits + r * width_);
     if (!o_.tokens) return;
     clear(logits + rows * width_, (PAIR - rows) * width_ * 4);
     for (int64_t q = 0; q < o_.Q; q++)
@@ -103,24 +131,24 @@ class Rows {
       for (int64_t p = 0; p < P; p++)
         for (int r = 0; r < PAIR; r++) {
           const float* sums = sums_ + (i * P + p) * 4 * SQUARE;
-          const int64_t rb = first + i, b = rb % R_ * PAIR + r;
+          const int64_t rb = first + i;
           Vec v[2] = {load(sums + in_block(r, 0)), load(sums + in_block(r, 1))};
-          if (o_.kept.on() && b < o_.x.B)
-            for (int half = 0; half < 2; half++) v[half] = dropped(o_.kept, rb / R_ * o_.x.B + b, 2 * p + half, v[half]);
+          if (o_.kept.on() && r < rows_of(rb))
+            for (int half = 0; half < 2; half++) v[half] = dropped(o_.kept, first_row(o_.x, rb) + r, 2 * p + half, v[half]);
           store(o_.d_x.data + ((rb * 2 + (r >> 4)) * P + p) * TILE + (r & 15) * 32, joined(v[0], v[1]));
         }
   }
 
   const OutputPass& o_;
-  const int64_t R_, width_;
+  const int64_t width_;
   float *logits_, *sums_;
-  bf16* d_;
+  bf16 *d_, *dropped_;
 };
 
 }  // namespace
 
 int64_t output_scratch(int64_t Q, int64_t P) { return group_size(Q, P) * PAIR * PAIR * (Q + P); }
-int64_t output_tiles(int64_t Q) { return 8 * Q * 2 * TILE; }
+int64_t output_tiles(int64_t Q, int64_t P) { return group_size(Q, P) * (Q + P) * 2 * TILE; }
 
 void output_pass(const OutputPass& pass, int thread, int threads) {
   TileRegisters registers;
@@ -129,6 +157,23 @@ void output_pass(const OutputPass& pass, int thread, int threads) {
   Rows rows(pass, thread);
   for (int64_t i = part.first; i < part.last; i += group)
     rows.run(pass.first_block + i, part.last - i < group ? part.last - i : group);
+}
+
+// A word of a column holds two rows: element r of 32 is row r. Bits of rows beyond a step's last fall on padding.
+void drop_turned(const OutputPass& pass, const TurnedTiles& from, const TurnedTiles& to, int thread, int threads) {
+  const Part part = part_of(2 * pass.P, thread, threads);
+  const Vec scale = all(pass.kept.scale);
+  for (int64_t c = part.first; c < part.last; c++)
+    for (int64_t i = 0; i < pass.last_block - pass.first_block; i++) {
+      const int64_t row = first_row(pass.x, pass.first_block + i);
+      const Words bits = _mm512_loadu_si512(pass.kept.bits + c * pass.kept.pitch + row);
+      for (int l = 0; l < LANES; l++) {
+        const Words w = words(from.data + (c * from.pitch + i) * TILE + l * 32);
+        const __mmask32 kept = _mm512_test_epi16_mask(bits, _mm512_set1_epi16(static_cast<short>(1 << l)));
+        store(to.data + (c * to.pitch + i) * TILE + l * 32,
+              _mm512_maskz_mov_epi16(kept, joined(_mm512_mul_ps(low(w), scale), _mm512_mul_ps(high(w), scale))));
+      }
+    }
 }
 
 }  // namespace rhapsode::amx

@@ -64,7 +64,7 @@ class TileRecurrent : public RecurrentLayer {
                               float* const* d_state_in, bool accumulate) override {
     const Activations* d_vectors = input_.d_vectors();
     prepare_backward(d_vectors != nullptr);
-    d_reader_.read(d_output, Mask{}, T_, B_, false);
+    d_reader_.read(d_output, T_, B_, false);
     scan_.d_output = d_reader_.tiles.data;
     scan_.d_h_out = d_state_out ? d_state_out[0] : nullptr;
     scan_.d_c_out = d_state_out && states() > 1 ? d_state_out[1] : nullptr;
@@ -148,8 +148,8 @@ class TileRecurrent : public RecurrentLayer {
     const int64_t tiles = T_ * R(), of_m = k_.factor_lines ? k_.gates - 1 : 0;  // gates that see m
     const RowSums sums = input_.sums(input, accumulate);
     auto gradient = [&](const TurnedTiles& x, int64_t first, int64_t last) {
-      weight_gradient({x, recurrent, tiles, P_, Q_, weight_hh_.gradient.data(), accumulate, weight_hh_.kept(), columns_, &sums, first,
-                       last},
+      weight_gradient({x, recurrent, tiles, P_, Q_, weight_hh_.gradient.data(), accumulate, weight_hh_.kept(), columns_, &sums,
+                       first, last},
                       thread, threads);
     };
     if (of_m) gradient({turned_m_.data() + R() * TILE, scan_.turned_pitch}, 0, of_m);

@@ -4,6 +4,7 @@
 
 #if defined(RHAPSODE_HAS_AMX)
 #include "amx/parameters.h"
+#include "plain.h"
 #endif
 
 namespace rhapsode {
@@ -34,7 +35,7 @@ struct Operand {
     rows = {row_data.data(), T, B, plain.panels.columns};
     turned = {turned_data.data(), rows.blocks() + 1};
     const ConstPanels panels = plain.panels;
-    for (int i = 0; i < threads; i++) arrange(nullptr, &panels, Kept{}, rows, turned, i, threads);
+    for (int i = 0; i < threads; i++) arrange(nullptr, &panels, rows, turned, i, threads);
     for (int i = 0; i < threads; i++) arrange_tokens(rows, token_data.data(), turned.pitch, i, threads);
   }
   TokenTiles tokens() const { return {token_data.data(), turned.pitch, rows.width(), 0}; }
@@ -114,6 +115,20 @@ void products(const Shape& s, int threads) {
   check(sums_same, what + "sums of rows by symbol");
 }
 
+// Drawn bits are those of rhapsode.nn.masks, whoever draws them.
+void drawn(int64_t rows, int64_t columns, const Mask& mask, int threads) {
+  DrawnMask own;
+  own.set(mask, rows, columns);
+  for (int i = 0; i < threads; i++) own.draw(i, threads);
+  bool same = true;
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < columns; c++) {
+      const bool kept = own.kept().at(r, c / LANES) >> (c % LANES) & 1;
+      same = same && kept == (mask_factor(mask, mask.row(r), c, columns) != 0);
+    }
+  check(same, "amx mask " + std::to_string(rows) + " " + std::to_string(columns));
+}
+
 }  // namespace
 
 void test_amx() {
@@ -122,6 +137,9 @@ void test_amx() {
   const Shape shapes[] = {{1, 1, 1, 1}, {5, 1, 37, 7}, {3, 33, 100, 40}, {2, 17, 544, 70}, {70, 3, 33, 300}, {1, 40, 600, 2}};
   for (int threads : {1, 3})
     for (const Shape& shape : shapes) products(shape, threads);
+  drawn(1, 1, {5, 128, 2, 1, 1, 0}, 1);
+  drawn(70, 67, {77, 60, 1.3f, 5, 9, 2}, 3);     // part of a batch, anew each step
+  drawn(96, 512, {0x80000000u, 255, 256, 32, 0, 0}, 2);  // one mask a sequence
 }
 #else
 void test_amx() {}
