@@ -282,9 +282,7 @@ class ModelConfig(Config):
     dropout_input: float = option(0.0, "dropout of the input vector's entries", low=0, below=1)
     dropout: float = option(0.0, "dropout between layers", low=0, below=1, planned=True)
     dropout_output: float = option(0.0, "dropout before the output layer", low=0, below=1, planned=True)
-    dropout_mask: Literal["step", "sequence"] = option(
-        "step", "draw masks anew at each time step, or once a sequence", planned=True
-    )
+    dropout_mask: Literal["step", "sequence"] = option("step", "draw masks anew at each time step, or once a sequence")
     dropconnect: float = option(
         0.0, "dropout of recurrent weights, one mask a training step", low=0, below=1, planned=True
     )

@@ -5,7 +5,7 @@ import pytest
 from rhapsode.config import ELEMENTWISE
 from rhapsode.errors import ConfigError
 from rhapsode.text.batches import make_batches
-from rhapsode.training.plan import DEFAULT_MINUTES, LITTLE_BATCH, LITTLE_LR, LITTLE_PASSES, MANY_LENGTH, make_plan
+from rhapsode.training.plan import DEFAULT_MINUTES, LITTLE_BATCH, LITTLE_LR, LITTLE_PASSES, make_plan
 from rhapsode.training.validation import validation_interval
 from texts import small_corpus, verses
 
@@ -45,14 +45,6 @@ def test_weights_are_averaged_where_few_passes_are_expected(corpus):
     assert plan(corpus, epochs=2, averaging=0.0).train.averaging == 0
     assert plan(corpus, epochs=14).train.averaging == 0
     assert make_plan(corpus, {}, {"epochs": 2}, lambda *_: 1e4, trained=True).train.averaging == 0
-
-
-def test_many_passes_look_farther_back(corpus):
-    many, few = plan(corpus, epochs=25), plan(corpus, epochs=14)
-    assert (many.train.length, many.model.dropout_mask) == (MANY_LENGTH, "sequence")
-    assert (few.train.length, few.model.dropout_mask) == (64, "step")
-    assert plan(corpus, epochs=25, length=32).train.length == 32
-    assert plan(corpus, epochs=25, dropout_output=0.0).model.dropout_mask == "step"
 
 
 def test_every_choice_has_a_reason(corpus):

@@ -25,8 +25,6 @@ CELL_RATES = {"mlstm": 0.5}
 """Learning rate of a cell, as a part of the rates here, which suit the others; see docs/LOG.md."""
 CELL_DECAYS = {"mlstm": 0.1}
 """Weight decay of a cell whose gradient explodes with the usual one; see docs/LOG.md."""
-MANY_PASSES, MANY_LENGTH = 20, 128
-"""From so many passes on, gradients reach back so far, and masks hold for as long; see docs/LOG.md."""
 AVERAGING = 0.99
 """Decay of the running average of the weights, where few passes are expected; see docs/LOG.md."""
 LARGE_VOCABULARY = 1024
@@ -86,8 +84,6 @@ def make_plan(
     _choose_size(chooser, useful, "to learn from" if useful < tokens else "will be read")
     passes = tokens / batches.predictions
     _choose_dropout(chooser, passes, TRAINED_DROPOUT if trained else 1.0)
-    if passes >= MANY_PASSES and not _is_little(corpus):
-        _choose_reach(chooser)
     _choose_validations(chooser, passes, batches, corpus)
     if not trained:
         _choose_averaging(chooser, passes)
@@ -200,14 +196,6 @@ def _choose_dropout(c: _Chooser, epochs: float, part: float) -> None:
             c.choose(c.model, "dropout", p, "likewise, between the layers")
     if p >= 0.2 and has_recurrent_matrix(c.model.get("cell", "lstm")):
         c.choose(c.model, "dropconnect", round(p - 0.1, 2), "likewise, on the recurrent weights")
-
-
-def _choose_reach(c: _Chooser) -> None:
-    """What is learned last is what lies far back."""
-    if c.train.get("batches", "streams") == "streams":
-        c.choose(c.train, "length", MANY_LENGTH, "many passes: there is time to learn from what lies farther back")
-    if c.model.get("dropout_output"):
-        c.choose(c.model, "dropout_mask", "sequence", "many passes: harder to get around than a mask for each step")
 
 
 def _choose_averaging(c: _Chooser, epochs: float) -> None:
