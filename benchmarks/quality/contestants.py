@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,7 +104,7 @@ def _rhapsode(corpus: Corpus, seconds: float, seed: int, adapt: bool, backend: s
         out, budget = f"{folder}/run", f"--minutes={seconds / 60:.6f}"
         named = [] if backend == "auto" else [f"--backend={backend}"]
         run = _command("train", str(corpus.path), f"--out={out}", budget, f"--seed={seed}", "--no-samples", *named)
-        _check_model(out, corpus.held_out)
+        _check_model(out, corpus)
         whole = _command("evaluate", out)
         if whole["tokens"] != len(corpus.held_out.tokens) - 1:
             raise BenchmarkError(
@@ -134,17 +135,20 @@ def _command(*words: str) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _check_model(out: str, part: Part) -> None:
+def _check_model(out: str, corpus: Corpus) -> None:
     """That `rhapsode evaluate` finds in a model what torch, an implementation of its own, finds in it."""
     if importlib.util.find_spec("torch") is None:
         return
     from rhapsode.backends.base import make_learner
 
-    model, ids = ModelFile.load(out), np.asarray(part.tokens[:513], np.int32)[:, None]
-    small = Part(ids[:, 0], part.starts[:1], len(ids) - 1, len(ids) - 1)
-    found = evaluate(open_engine(model), small, documents=False).nats_per_token
+    model, part = ModelFile.load(out), corpus.held_out
+    cuts = part.starts[:65] if in_documents(corpus) else np.array([0, 512])
+    ids = np.asarray(part.tokens[: cuts[-1] + 1], np.int32)[:, None]
+    small = Part(ids[:, 0], cuts[:-1], len(ids) - 1, len(ids) - 1)
+    found = evaluate(open_engine(model), small, documents=in_documents(corpus)).nats_per_token
     judge = make_learner(model.config, TrainConfig(backend="torch", precision="fp32", steps=1), model.parameters)
-    expected = float(judge.losses(ids[:-1], ids[1:], judge.initial_state(1))[0].mean())
+    nats = [judge.losses(ids[a:b], ids[a + 1 : b + 1], judge.initial_state(1))[0] for a, b in pairwise(cuts)]
+    expected = float(np.concatenate(nats).mean())
     if not abs(found - expected) < 2e-3:
         raise BenchmarkError(f"no parity: rhapsode finds {found:.5f} nats, torch {expected:.5f}")
 
