@@ -83,7 +83,12 @@ def test_nothing_held_out_and_models_that_go_on(corpus, tmp_path):
     nothing = expected(small_corpus(tmp_path, verses(50), held_out=0), steps=3)
     assert (nothing.low, nothing.counting, nothing.error) == (None, None, None)
     assert "nothing is held out" in " ".join(nothing.describe(2000, 1.4))
-    assert expected(corpus, trained=True, steps=3).low is None
+    further = expected(corpus, trained=True, steps=3)
+    assert further.low is None
+    said = " ".join(further.describe(2000, 1.4))
+    assert "it depends on the model that learns on" in said
+    assert "nothing is held out" not in said
+    assert "little text" not in said
 
 
 def test_a_sample_of_a_large_text_tells_what_all_of_it_tells(corpus, monkeypatch):

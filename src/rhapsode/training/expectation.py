@@ -9,13 +9,14 @@ from typing import Any
 
 from rhapsode.text.blocks import certainty
 
-LITTLE_TEXT = 50_000
-"""Characters below which a network learns spelling and layout, and little more."""
+LITTLE_TEXT = 40_000
+"""Symbols below which a network learns spelling and layout, and little more."""
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """Before a run. What is about the held-out loss is None where nothing is held out."""
+    """Before a run. What is about the held-out loss is None where nothing is held out; of a model that has learned from
+    other text already, no loss is expected."""
 
     seconds: float
     """of the whole command"""
@@ -38,7 +39,8 @@ class Expectation:
             chars: of the training part.
             bits_per_char: what turns nats per token into bits per character.
         """
-        if chars < LITTLE_TEXT:
+        goes_on = self.low is None and self.counting is not None
+        if chars < LITTLE_TEXT and not goes_on:
             yield (
                 f"little text ({chars:,} characters): the model will learn its spelling and layout and repeat much of "
                 "it; for more it needs a hundred times as much, or to go on --from a model of similar text"
@@ -50,7 +52,8 @@ class Expectation:
 
     def _loss(self, bits_per_char: float) -> str:
         if self.low is None or self.high is None:
-            return "; no held-out loss, as nothing is held out"
+            why = "nothing is held out" if self.counting is None else "it depends on the model that learns on"
+            return f"; no held-out loss is expected: {why}"
         bits = f"{self.low * bits_per_char:.2f} to {self.high * bits_per_char:.2f} bits/char"
         return (
             f"; held-out loss {self.low:.3g} to {self.high:.3g} nats/token, {bits} (counting: {self.counting:.3g} nats)"

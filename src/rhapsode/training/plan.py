@@ -14,6 +14,7 @@ from typing import Any
 from rhapsode.config import ELEMENTWISE, ModelConfig, TrainConfig, has_recurrent_matrix
 from rhapsode.text.batches import Batches, make_batches
 from rhapsode.text.corpus import Corpus
+from rhapsode.training.expectation import LITTLE_TEXT
 from rhapsode.training.validation import validation_interval
 
 DEFAULT_MINUTES = 1.0
@@ -32,8 +33,8 @@ LARGE_VOCABULARY = 1024
 
 MOST_PASSES = 40
 """More passes over a text teach a network little, with whatever dropout."""
-LITTLE_TEXT, LITTLE_BATCH, LITTLE_LR, LITTLE_PASSES = 40_000, 8, 6e-3, 20
-"""Below so many symbols: so small a batch, a rate that suits it, and no more passes than that; see docs/LOG.md."""
+LITTLE_BATCH, LITTLE_LR, LITTLE_PASSES = 8, 6e-3, 20
+"""Of little text: so small a batch, a rate that suits it, and no more passes than that; see docs/LOG.md."""
 FEW_PASSES, FEW_SHARE = 4, 0.01
 """Up to so many passes over the text the last weights are the best: validations may cost this part of the time."""
 
