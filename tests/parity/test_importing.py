@@ -103,6 +103,40 @@ def test_what_pytorch_can_and_rhapsode_cannot_is_named(place):
         import_model("net.onnx", "letters.json")
 
 
+@pytest.mark.parametrize(
+    ("name", "changed", "says"),
+    [
+        ("rnn.weight_ih_l0", lambda t: t[:-1], r"rnn.weight_ih_l0 is \[27, 5\], expected \[28, any\]"),
+        ("rnn.weight_ih_l1", lambda t: t[:, :-1], r"rnn.weight_ih_l1 is \[28, 6\], expected \[28, 7\]"),
+        ("rnn.weight_hh_l0", lambda t: t[None], "rnn. is no nn.RNN, nn.GRU or nn.LSTM"),
+        ("rnn.bias_ih_l0", lambda t: t[:0], r"rnn.bias_ih_l0 is \[0\], expected \[28\]"),
+        ("rnn.bias_hh_l1", lambda t: None, "rnn.bias_hh_l1 is missing"),
+        ("rnn.weight_hh_l0", lambda t: None, "rnn. is no nn.RNN"),
+        ("rnn.weight_hh_l1", lambda t: t * float("nan"), "rnn.weight_hh_l1 has values that are no finite numbers"),
+        ("decoder.bias", lambda t: t[:3], r"decoder.bias is \[3\], expected \[8\]"),
+        ("decoder.weight", lambda t: t.int(), "decoder.weight is I32, expected F16, BF16, F32, F64"),
+        ("norm.weight", lambda t: t[0, :5], "norm.weight belongs to no layer that can be imported"),
+        ("rnn.bias_ih_l2", lambda t: t[:, 0], "rnn.bias_ih_l2 belongs to no layer"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named(place, name, changed, says):
+    network = torch_network("LSTM")
+    tensor = changed(network.state_dict().get(name, network.state_dict()["rnn.weight_hh_l0"]))
+    with pytest.raises(SourceError, match=says):
+        import_model(saved(network, **{name: None if tensor is None else tensor.contiguous()}), "letters.json")
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16", "float64"])
+def test_pytorch_in_other_precisions(place, kind):
+    import torch
+
+    network = torch_network("GRU").to(getattr(torch, kind)).double()
+    ids = np.arange(len(LETTERS))
+    state = {name: tensor.to(getattr(torch, kind)) for name, tensor in network.state_dict().items()}
+    expected = torch_probabilities(network, ids)
+    same(import_model(saved(network, **state), "letters.json"), expected, ids)
+
+
 # Vocabularies
 
 
@@ -246,6 +280,51 @@ def test_an_unsupported_layer_is_named(keras, names, says):
     layers_of(keras, names).save("net.keras")
     with pytest.raises(SourceError, match=says):
         import_model("net.keras", "letters.json")
+
+
+def hand_made(changed):
+    """An .h5 file as Keras writes it, of Embedding, GRU and Dense, with some of its arrays or settings others."""
+    h5py = pytest.importorskip("h5py", reason="pip install 'rhapsode[keras]'")
+    settings = {
+        "embedding": ("Embedding", {}, [(8, 5)]),
+        "gru": ("GRU", {"activation": "tanh", "recurrent_activation": "sigmoid", "reset_after": True}, []),
+        "dense": ("Dense", {"activation": "softmax"}, [(9, 8), (8,)]),
+    }
+    settings["gru"][2].extend([(5, 27), (9, 27), (2, 27)])
+    layers = []
+    with h5py.File("net.h5", "w") as file:
+        for name, (kind, own, shapes) in settings.items():
+            layers.append({"class_name": kind, "config": {"name": name} | own | changed.get(name, {})})
+            names = [f"{name}/{i}" for i in range(len(shapes))]
+            for array, shape in zip(names, shapes, strict=True):
+                file[f"model_weights/{name}/{array}"] = changed.get(array, np.full(shape, 0.1, np.float32))
+            file[f"model_weights/{name}"].attrs["weight_names"] = names
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {"layers": layers}})
+    return "net.h5"
+
+
+def test_a_hand_made_keras_file(place):
+    assert import_model(hand_made({}), "letters.json").config.cell == "gru"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("embedding/0", np.ones((8, 4), np.float32), r"layer gru \(GRU\): its kernel is \[5, 27\], expected \[4, 27\]"),
+        ("embedding/0", np.ones((7, 5), np.float32), "reads 7 symbols and predicts 8"),
+        ("embedding", {"mask_zero": True}, "mask_zero is true"),
+        ("gru/0", np.ones((5, 26), np.float32), r"its kernel is \[5, 26\], expected \[5, 27\]"),
+        ("gru/1", np.float32(1), r"its kernel is \[5, 27\], expected \[5, 0\]"),
+        ("gru/1", np.full((9, 27), np.nan), "its recurrent kernel has values that are no finite numbers"),
+        ("gru/2", np.ones(27, np.float32), r"its bias is \[27\], expected \[2, 27\]"),
+        ("gru", {"use_bias": False}, r"layer gru \(GRU\): 3 weights, expected 2"),
+        ("dense/0", np.array([b"x"]), r"its kernel is \[1\], expected \[9, any\]"),
+        ("dense/1", np.array([b"x"] * 8), "its bias has values that are no finite numbers"),
+    ],
+)
+def test_keras_weights_that_do_not_fit_are_named(place, name, value, says):
+    with pytest.raises(SourceError, match=says):
+        import_model(hand_made({name: value}), "letters.json")
 
 
 @keras_test

@@ -20,9 +20,10 @@ from typing import Any, Literal
 import numpy as np
 
 from rhapsode.errors import MissingDependency, SourceError
-from rhapsode.importing.network import Layer, Network
+from rhapsode.importing.network import Layer, Network, checked
 
 CELLS: dict[str, Literal["rnn", "gru", "lstm"]] = {"SimpleRNN": "rnn", "GRU": "gru", "LSTM": "lstm"}
+GATES = {"SimpleRNN": 1, "GRU": 3, "LSTM": 4}
 IGNORED = ("InputLayer", "Dropout", "SpatialDropout1D")
 """Layers that change nothing when a model predicts."""
 Nonlinearity = Literal["tanh", "relu"]
@@ -37,20 +38,22 @@ def read_keras(path: Path) -> Network:
         SourceError: it cannot be read, or has a layer or a setting that rhapsode has not; says which.
         MissingDependency: h5py is not installed.
     """
-    embedding, layers, cells, output = None, list[Layer](), set[str](), None
+    embedding, layers, cells, output, width = None, list[Layer](), set[str](), None, None
     nonlinearity: Nonlinearity = "tanh"
     for kind, settings, weights in _read(path):
         where = f"{path}: layer {settings.get('name', kind)} ({kind})"
         if output is not None and kind != "Activation":
             raise SourceError(f"{where}: expected nothing after the Dense layer but a softmax")
         if kind == "Embedding" and embedding is None and not layers:
-            embedding = _checked(where, weights, 1)[0]
+            embedding = _embedding(where, settings, weights)
+            width = embedding.shape[1]
         elif kind in CELLS:
             cells.add(kind)
             nonlinearity = _recurrent_settings(where, kind, settings)
-            layers.append(_recurrent(where, kind, settings, weights))
+            layers.append(_recurrent(where, kind, settings, weights, width))
+            width = layers[-1].hidden
         elif kind == "Dense" and layers:
-            output = _dense(where, settings, weights)
+            output = _dense(where, settings, weights, layers[-1].hidden)
         elif kind == "Activation" and output is not None:
             _must(where, settings, "activation", "softmax")
         elif kind not in IGNORED:
@@ -84,32 +87,46 @@ def _must(where: str, settings: Settings, name: str, value: str) -> None:
         raise SourceError(f"{where}: {name} is {settings.get(name)!r}, allowed: {value}")
 
 
-def _recurrent(where: str, kind: str, settings: Settings, weights: Weights) -> Layer:
-    """The layer with its gates in rhapsode's order."""
-    kernel, recurrent, *biases = _checked(where, weights, 3 if settings.get("use_bias", True) else 2)
-    H = len(recurrent)
-    bias = biases[0] if biases else np.zeros(kernel.shape[1], np.float32)
+def _embedding(where: str, settings: Settings, weights: Weights) -> np.ndarray:
+    """The table [V, D]."""
+    if settings.get("mask_zero"):
+        raise SourceError(f"{where}: mask_zero is true: what skips symbols cannot be imported")
+    (table,) = _counted(where, weights, 1)
+    return checked(f"{where}: its table", table, None, None)
+
+
+def _recurrent(where: str, kind: str, settings: Settings, weights: Weights, width: int | None) -> Layer:
+    """The layer, which reads `width` entries (None: any), with its gates in rhapsode's order."""
+    kernel, recurrent, *biases = _counted(where, weights, 3 if settings.get("use_bias", True) else 2)
+    H = len(recurrent) if recurrent.ndim else 0
+    rows = GATES[kind] * H
+    kernel = checked(f"{where}: its kernel", kernel, width, rows)
+    recurrent = checked(f"{where}: its recurrent kernel", recurrent, H, rows)
+    shape = (2, rows) if kind == "GRU" else (rows,)
+    bias = checked(f"{where}: its bias", biases[0], *shape) if biases else np.zeros(shape, np.float32)
     if kind != "GRU":
         return Layer(kernel.T, recurrent.T, bias, None)
     order = np.concatenate([np.arange(H, 2 * H), np.arange(H), np.arange(2 * H, 3 * H)])
-    given, inside = np.broadcast_to(bias, (2, 3 * H)) * np.array([[1], [bias.ndim - 1]], np.float32)
+    given, inside = bias
     total = given + inside
     total[2 * H :] = given[2 * H :]
     return Layer(kernel.T[order], recurrent.T[order], total[order], inside[2 * H :])
 
 
-def _dense(where: str, settings: Settings, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
-    """Weight [V, H] and bias [V]."""
+def _dense(where: str, settings: Settings, weights: Weights, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weight [V, H] and bias [V] of the layer, which reads `width` entries."""
     if settings.get("activation") not in ("softmax", "linear", None):
         raise SourceError(f"{where}: activation is {settings['activation']!r}, allowed: softmax or linear")
-    kernel, *bias = _checked(where, weights, 2 if settings.get("use_bias", True) else 1)
-    return kernel.T, bias[0] if bias else np.zeros(kernel.shape[1], np.float32)
+    kernel, *biases = _counted(where, weights, 2 if settings.get("use_bias", True) else 1)
+    kernel = checked(f"{where}: its kernel", kernel, width, None)
+    V = kernel.shape[1]
+    return kernel.T, checked(f"{where}: its bias", biases[0], V) if biases else np.zeros(V, np.float32)
 
 
-def _checked(where: str, weights: Weights, count: int) -> Weights:
+def _counted(where: str, weights: Weights, count: int) -> Weights:
     if len(weights) != count:
         raise SourceError(f"{where}: {len(weights)} weights, expected {count}")
-    return [np.asarray(weight, np.float32) for weight in weights]
+    return weights
 
 
 # The two kinds of file.
@@ -141,9 +158,12 @@ def _described(path: Path, model: Settings) -> list[tuple[str, Settings]]:
         raise SourceError(f"{path}: a {model['class_name']} model; only Sequential ones can be imported")
     layers = []
     for layer in model["config"]["layers"] if isinstance(model["config"], dict) else model["config"]:
-        kind, settings = layer["class_name"], layer["config"]
+        kind, settings = str(layer["class_name"]), layer["config"]
         if kind == "TimeDistributed":
-            kind, settings = settings["layer"]["class_name"], settings["layer"]["config"] | {"name": settings["name"]}
+            kind, settings = (
+                str(settings["layer"]["class_name"]),
+                settings["layer"]["config"] | {"name": settings["name"]},
+            )
         layers.append((kind, settings))
     return layers
 

@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from rhapsode.errors import SourceError
+
 
 class Layer(NamedTuple):
     """One recurrent layer, in the order of gates of `rhapsode.nn.cells`."""
@@ -51,6 +53,22 @@ class Network:
         if self.embedding is not None:
             return "embedding"
         return "one-hot" if self.layers[0].weight_ih.shape[1] == self.symbols else "scalar"
+
+
+def checked(where: str, array: np.ndarray, *shape: int | None) -> np.ndarray:
+    """The weights as float32, if they are finite and of this shape (None: any size from 1).
+
+    Raises:
+        SourceError: they are not; `where` begins the message.
+    """
+    fits = array.ndim == len(shape) and all(n > 0 and m in (None, n) for n, m in zip(array.shape, shape, strict=True))
+    if not fits:
+        raise SourceError(
+            f"{where} is {list(array.shape)}, expected [{', '.join('any' if m is None else str(m) for m in shape)}]"
+        )
+    if array.dtype.kind != "f" or not np.isfinite(array).all():
+        raise SourceError(f"{where} has values that are no finite numbers")
+    return array.astype(np.float32)
 
 
 def widened(layer: Layer, hidden: int, width: int) -> Layer:

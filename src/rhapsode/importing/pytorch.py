@@ -14,11 +14,12 @@ from typing import Literal
 import numpy as np
 
 from rhapsode.errors import SourceError
-from rhapsode.importing.network import Layer, Network
+from rhapsode.importing.network import Layer, Network, checked
 
 Tensors = dict[str, np.ndarray]
 CELLS: dict[int, Literal["rnn", "gru", "lstm"]] = {1: "rnn", 3: "gru", 4: "lstm"}
 """By the number of gates."""
+FLOATS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
 
 
 def read_pytorch(path: Path, nonlinearity: Literal["tanh", "relu"]) -> Network:
@@ -29,38 +30,39 @@ def read_pytorch(path: Path, nonlinearity: Literal["tanh", "relu"]) -> Network:
     """
     tensors = _load(path)
     module = _recurrent_module(path, tensors)
-    layers = _layers(path, {n[len(module) :]: t for n, t in tensors.items() if n.startswith(module)})
-    first, last = layers[0], layers[-1]
-    gates = len(first.bias) // first.hidden
-    if gates not in CELLS or any(len(layer.bias) != gates * first.hidden for layer in layers):
-        raise SourceError(f"{path}: {module or 'the recurrent module'} is no nn.RNN, nn.GRU or nn.LSTM")
-    cell = CELLS[gates]
-    others = {n: t for n, t in tensors.items() if not n.startswith(module) or not re.search(r"_l\d+$", n)}
-    output, bias = _output(path, others, last.hidden)
-    V, width = len(output), first.weight_ih.shape[1]
-    tables = [t for t in others.values() if t.ndim == 2 and t.shape == (V, width) and t is not output]
-    embedding = tables[0] if tables else None
+    gates, layers = _layers(path, module, tensors)
+    cell, last, width = CELLS[gates], layers[-1], layers[0].weight_ih.shape[1]
+    output, bias = _output(path, tensors, last.hidden)
+    V = len(output)
+    tables = [name for name, t in tensors.items() if t.shape == (V, width)]
+    embedding = checked(f"{path}: tensor {tables[0]}", tensors.pop(tables[0]), V, width) if tables else None
+    if tensors:
+        raise SourceError(f"{path}: tensor {min(tensors)} belongs to no layer that can be imported")
     if embedding is None and width != V:
-        if width != last.hidden or len([t for t in others.values() if t.ndim == 2]) != 1:
+        if width != last.hidden:
             raise SourceError(f"{path}: no embedding [{V}, {width}] for what the first layer reads")
         embedding = output  # shared
-    if cell == "gru":
-        return Network(cell, layers, output, bias, embedding)
-    plain = [layer._replace(bias_hn=None) for layer in layers]
-    return Network(cell, plain, output, bias, embedding, nonlinearity if cell == "rnn" else "tanh")
+    return Network(cell, layers, output, bias, embedding, nonlinearity if cell == "rnn" else "tanh")
 
 
 def _load(path: Path) -> Tensors:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, deserialize
 
     try:
-        tensors = load_file(path)
+        found = deserialize(path.read_bytes())
     except SafetensorError as error:
         raise SourceError(f"{path}: not a whole safetensors file: {error}") from None
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from None
-    return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
+    return {name: _numbers(f"{path}: tensor {name}", **tensor) for name, tensor in sorted(found)}
+
+
+def _numbers(where: str, dtype: str, shape: list[int], data: bytes) -> np.ndarray:
+    """A tensor of the file. A bfloat16 is the first half of a float32."""
+    if dtype not in FLOATS:
+        raise SourceError(f"{where} is {dtype}, expected {', '.join(FLOATS)}")
+    numbers = np.frombuffer(data, FLOATS[dtype]).reshape(shape)
+    return (numbers.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else numbers
 
 
 def _recurrent_module(path: Path, tensors: Tensors) -> str:
@@ -75,34 +77,47 @@ def _recurrent_module(path: Path, tensors: Tensors) -> str:
     return module
 
 
-def _layers(path: Path, tensors: Tensors) -> list[Layer]:
-    """The layers; `bias_hn` as of a gru."""
-    layers = list[Layer]()
-    while f"weight_hh_l{len(layers)}" in tensors:
-        suffix = f"l{len(layers)}"
-        weight_hh, weight_ih = tensors[f"weight_hh_{suffix}"], tensors.get(f"weight_ih_{suffix}")
-        if weight_ih is None or weight_hh.ndim != 2 or weight_ih.shape[:1] != weight_hh.shape[:1]:
-            raise SourceError(f"{path}: weight_ih_{suffix} is missing, or does not fit weight_hh_{suffix}")
-        none = np.zeros(len(weight_hh), np.float32)
-        bias, H = tensors.get(f"bias_ih_{suffix}", none).copy(), weight_hh.shape[1]
-        recurrent, inside = tensors.get(f"bias_hh_{suffix}", none), slice(2 * H, 3 * H)
-        gru = len(bias) == 3 * H
-        bias += recurrent
-        if gru:
-            bias[inside] -= recurrent[inside]
-        layers.append(Layer(weight_ih, weight_hh, bias, recurrent[inside] if gru else None))
-    return layers
+def _layers(path: Path, module: str, tensors: Tensors) -> tuple[int, list[Layer]]:
+    """The number of gates, and the layers, whose tensors are taken out; `bias_hn` as of a gru."""
+    first = tensors.get(f"{module}weight_hh_l0", np.empty(0))
+    H = first.shape[-1] if first.ndim == 2 else 0
+    gates = len(first) // H if H else 0
+    if gates not in CELLS:
+        raise SourceError(f"{path}: {module or 'the recurrent module'} is no nn.RNN, nn.GRU or nn.LSTM")
+    layers, width, rows = list[Layer](), None, gates * H
+
+    def taken(name: str, *shape: int | None) -> np.ndarray:
+        if name not in tensors:
+            raise SourceError(f"{path}: tensor {name} is missing")
+        return checked(f"{path}: tensor {name}", tensors.pop(name), *shape)
+
+    while f"{module}weight_hh_l{len(layers)}" in tensors:
+        name = f"{module}{{}}_l{len(layers)}"
+        weight_ih, weight_hh = taken(name.format("weight_ih"), rows, width), taken(name.format("weight_hh"), rows, H)
+        given = inside = np.zeros(rows, np.float32)
+        if name.format("bias_ih") in tensors or name.format("bias_hh") in tensors:
+            given, inside = taken(name.format("bias_ih"), rows), taken(name.format("bias_hh"), rows)
+        bias, width = given + inside, H
+        if gates == 3:
+            bias[2 * H :] = given[2 * H :]
+        layers.append(Layer(weight_ih, weight_hh, bias, inside[2 * H :] if gates == 3 else None))
+    return gates, layers
 
 
-def _output(path: Path, others: Tensors, hidden: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weight [V, H] and bias [V] of the linear layer."""
-    found = [n for n, t in others.items() if n.endswith("weight") and t.ndim == 2 and t.shape[1] == hidden]
-    with_bias = [n for n in found if f"{n.removesuffix('weight')}bias" in others]
+def _output(path: Path, tensors: Tensors, hidden: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weight [V, H] and bias [V] of the linear layer, whose tensors are taken out."""
+    found = [n for n, t in tensors.items() if n.endswith("weight") and t.ndim == 2 and t.shape[1] == hidden]
+    with_bias = [n for n in found if _bias_of(n) in tensors]
     names = with_bias or found
     if len(names) != 1:
         raise SourceError(f"{path}: {len(names)} matrices [V, {hidden}] for an output layer, expected one with a bias")
-    weight = others[names[0]]
-    bias = others.get(f"{names[0].removesuffix('weight')}bias", np.zeros(len(weight), np.float32))
-    if bias.shape != weight.shape[:1]:
-        raise SourceError(f"{path}: {names[0]} is {weight.shape}, its bias {bias.shape}")
-    return weight, bias
+    weight = checked(f"{path}: tensor {names[0]}", tensors.pop(names[0]), None, hidden)
+    if not with_bias:
+        return weight, np.zeros(len(weight), np.float32)
+    bias = _bias_of(names[0])
+    return weight, checked(f"{path}: tensor {bias}", tensors.pop(bias), len(weight))
+
+
+def _bias_of(weight: str) -> str:
+    """The name of the bias beside a weight."""
+    return f"{weight.removesuffix('weight')}bias"
