@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from rhapsode.model import TextModel
 
 
+UNDO_LEARNED = 20
+"""Changes that can be undone where the session learns: the way back to each holds weights."""
+
+
 class _Place(NamedTuple):
     """Where the draft was before a change."""
 
@@ -27,17 +32,31 @@ class _Place(NamedTuple):
 class Draft:
     """A text in the making. The model has read all of it at any time."""
 
-    def __init__(self, model: TextModel, prompt: str = "", label: str | None = None):
+    def __init__(
+        self,
+        model: TextModel,
+        prompt: str = "",
+        label: str | None = None,
+        *,
+        dynamic: bool = False,
+        dynamic_lr: float | None = None,
+    ):
         """Begin with `prompt` and `label`; where the model knows labels and neither is named, with the commonest one.
 
+        Args:
+            dynamic, dynamic_lr: learn from the prompt and from what is added, not from what the model writes or
+                proposes (see `TextModel.session`). The last `UNDO_LEARNED` changes can then be undone, and what was
+                learned from them with them.
+
         Raises:
-            ConfigError: there is no such label.
+            ConfigError: there is no such label, or no single model that could learn.
         """
-        self.session, self.text, self.unknown = model.session(prompt, label), prompt, model.unknown
+        self.session = model.session(prompt, label, dynamic=dynamic, dynamic_lr=dynamic_lr)
+        self.text, self.unknown = prompt, model.unknown
         self.session.position = likeliest(self.session.engine, self.session.position, np.empty(0, np.int32))
         self._ended = False
         """the last word is complete: it was chosen"""
-        self._before: list[_Place] = []
+        self._before: deque[_Place] = deque(maxlen=UNDO_LEARNED if dynamic else None)
 
     @property
     def changes(self) -> int:
@@ -87,8 +106,7 @@ class Draft:
         """Take back the last `changes`, or as many as there were; return how many."""
         count = min(changes, len(self._before))
         if count:
-            place = self._before[-count]
-            del self._before[-count:]
+            place = [self._before.pop() for _ in range(count)][-1]
             self.text, self._ended = place.text, place.ended
             self.session.rewind(place.mark)
         return count

@@ -24,6 +24,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rhapsode.classify.classifier import SequenceClassifier
     from rhapsode.model import Model
 
 
@@ -95,9 +96,10 @@ class TrainingError(RhapsodeError):
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C, or a request to end, reached `rhapsode.train`, which has saved what was learned so far."""
+    """Ctrl-C, or a request to end, reached `rhapsode.train` or `SequenceClassifier.train`: what was learned so far is
+    kept."""
 
-    def __init__(self, model: Model, kept: str):
+    def __init__(self, model: Model | SequenceClassifier, kept: str = ""):
         self.model = model
-        """as it was then: the best one so far, where one was measured"""
+        """as it was then: of a language model the best one so far, where one was measured"""
         super().__init__(f"training was interrupted; the model so far is in .model of this exception{kept}")

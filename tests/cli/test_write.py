@@ -84,6 +84,32 @@ def test_what_go_cannot_write_is_told_and_the_dialogue_goes_on(run, file):
     assert "/go: require: found ('rose',), allowed: at most 2 symbols" in err
 
 
+def test_it_learns_from_the_prompt_and_from_own_words(run, file, tmp_path):
+    """And forgets what is undone."""
+    story = tmp_path / "story.txt"
+    story.write_text("bad roses and sad ends. " * 20)
+    words = (file, "--prompt-file", str(story), "--seed", "1", "--temperature", "1")
+    plain, learned, undone, more = (
+        run(typed + "/go 80\n", *words, *more)[1]
+        for typed, more in (
+            ("", ()),
+            ("", ("--dynamic", "--dynamic-lr", "0.01")),
+            ("the sand on the shore, the rose\n/undo\n", ("--dynamic", "--dynamic-lr", "0.01")),
+            ("the sand on the shore, the rose\n", ("--dynamic", "--dynamic-lr", "0.01")),
+        )
+    )
+    draft = Draft(load(file), story.read_text(), dynamic=True, dynamic_lr=0.01)
+    list(draft.write(length=80, seed=1 + 2, temperature=1))
+    assert undone.rstrip("\n") == draft.text.rstrip("\n")
+    assert len({plain, learned, undone, more}) == 4
+
+
+def test_another_try_after_undo_is_another_text(run, file):
+    _, once, _ = run("/go 60\n", file, "--prompt", "bad", "--seed", "3")
+    _, again, _ = run("/go 60\n/undo\n/go 60\n", file, "--prompt", "bad", "--seed", "3")
+    assert once != again
+
+
 def test_json_is_one_object(run, file):
     status, told, _ = run(" or\n", file, "--prompt", "bad", "--json")
     assert (status, json.loads(told)) == (0, {"model": file, "prompt": "bad", "text": "bad or", "changes": 1})
@@ -95,6 +121,9 @@ def test_json_is_one_object(run, file):
         (("--choices", "0"), "--choices: found 0"),
         (("--temperature", "-1"), "--temperature: found -1.0"),
         (("--only", "ZQ"), "--only: found 'ZQ'"),
+        (("--dynamic-lr", "0.1"), "--dynamic-lr: found 0.1, allowed: only with dynamic"),
+        (("--prompt-file", "none.txt"), "none.txt: cannot be read: No such file or directory"),
+        (("--prompt", "a", "--prompt-file", "b"), "--prompt-file: found 'b', allowed: only without --prompt"),
     ],
 )
 def test_wrong_options_are_one_line(run, file, words, said):

@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from rhapsode.classify.report import Report
 from rhapsode.classify.source import read_labelled, read_texts
 from rhapsode.classify.split import hold_out
 from rhapsode.config import CorpusConfig
-from rhapsode.errors import ConfigError, ModelFileError, SourceError
+from rhapsode.errors import ConfigError, ModelFileError, SourceError, TrainingInterrupted
 from rhapsode.nn.cells import CELLS
+from rhapsode.training.schedule import learning_rate
 
 
 def words(count, seed=0):
@@ -83,6 +85,23 @@ def test_training_repeats_to_the_bit():
     one, other = (trained(dropout_output=0.2, num_epochs=2).file.parameters for _ in range(2))
     for name in one:
         np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_an_interrupt_is_raised_with_what_was_learned(monkeypatch):
+    def at_step_five(config, step, used):
+        if step == 5:
+            signal.raise_signal(signal.SIGINT)
+        return learning_rate(config, step, used)
+
+    monkeypatch.setattr("rhapsode.classify.fit.learning_rate", at_step_five)
+    before, classifier = signal.getsignal(signal.SIGINT), SequenceClassifier(hidden=12)
+    with pytest.raises(TrainingInterrupted) as stopped:
+        classifier.train(*words(400), num_epochs=1000)
+    assert isinstance(stopped.value, KeyboardInterrupt)
+    assert stopped.value.model is classifier
+    assert classifier.file.training["steps"] == 6
+    assert classifier.predict("abc") in classifier.labels
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_long_texts_are_read_in_pieces():

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from models import byte_tokenizer, char_tokenizer, random_model
+from rhapsode import blend
 from rhapsode.choices import choices, in_word
-from rhapsode.draft import Draft
+from rhapsode.draft import UNDO_LEARNED, Draft
 from rhapsode.errors import ConfigError
 from rhapsode.model import Model
 from rhapsode.position import read
@@ -106,6 +107,45 @@ def test_undo_goes_back_several_changes_of_any_kind():
     assert draft.text == "b"
     np.testing.assert_array_equal(draft.session.position.logits, places[0][1])
     assert draft.undo() == 0
+
+
+def test_undo_takes_back_what_was_learned():
+    model, other = model_of("char"), "abé, ab – béa. " * 9
+    learning = {"dynamic": True, "dynamic_lr": 1e-2}
+    draft = Draft(model, other, **learning)
+    weights, logits = draft.session.adapted().parameters, draft.session.position.logits
+    assert any((weights[name] != array).any() for name, array in model.file.parameters.items())
+    for change in (
+        lambda: draft.take(draft.choices(2)[0]),
+        lambda: list(draft.write(length=30, seed=1)),
+    ):
+        change()
+        assert draft.session.adapted().parameters is weights, "what it writes teaches nothing"
+    draft.add(other)
+    after = draft.session.adapted().parameters
+    assert any((after[name] != weights[name]).any() for name in weights)
+    assert draft.undo(3) == 3
+    assert draft.session.adapted().parameters is weights
+    np.testing.assert_array_equal(draft.session.position.logits, logits)
+    again = Draft(model, other, **learning)
+    for one in (draft, again):
+        one.add(" abéa")
+    np.testing.assert_array_equal(draft.session.position.logits, again.session.position.logits)
+
+
+def test_a_draft_that_learns_goes_back_only_so_far():
+    draft = Draft(model_of("char"), "a", dynamic=True)
+    for _ in range(UNDO_LEARNED + 5):
+        draft.add(" b")
+    assert draft.changes == UNDO_LEARNED
+    assert draft.undo(99) == UNDO_LEARNED
+    assert draft.text == "a" + " b" * 5
+    assert draft.undo() == 0
+
+
+def test_a_blend_cannot_learn():
+    with pytest.raises(ConfigError, match="a blend of several does not learn"):
+        Draft(blend([model_of("char")] * 2), dynamic=True)
 
 
 def test_less_than_one_choice_is_none():

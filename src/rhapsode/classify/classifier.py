@@ -14,7 +14,7 @@ from rhapsode.classify.inputs import Input, indices
 from rhapsode.classify.predict import Logits, open_classifier, probabilities
 from rhapsode.classify.report import Label, Report
 from rhapsode.classify.training import Examples, Watch, classifier_fields, encode, learn, measure
-from rhapsode.errors import ConfigError, ModelFileError
+from rhapsode.errors import ConfigError, ModelFileError, TrainingInterrupted
 
 OF_FILES = {"documents", "held_out", "field", "column", "encoding", "errors", "split_seed"}
 """Fields of `CorpusConfig` that are about files."""
@@ -68,9 +68,9 @@ class SequenceClassifier:
                 are kept in `file.training["held_out"]`.
             watch: called after every epoch, with the report on `held_out` where it is given.
 
-        Ctrl-C ends the training early and keeps what has been learned so far.
-
         Raises:
+            TrainingInterrupted: Ctrl-C (or SIGTERM) ended the training after the step at hand. A KeyboardInterrupt;
+                its attribute `model` is this classifier, which keeps what it has learned so far.
             ConfigError: an input is empty or of another kind than the first, a target is neither text nor a whole
                 number, all targets are of one class, or one of `held_out` is of none of the classes.
             TrainingError: the loss is no longer finite.
@@ -78,6 +78,8 @@ class SequenceClassifier:
         named = {"lr": learning_rate, "epochs": num_epochs}
         fields = self._fields | {name: value for name, value in named.items() if value is not None}
         self._become(learn((inputs, targets), held_out, classifier_fields(fields), watch))
+        if self.file.training["interrupted"]:
+            raise TrainingInterrupted(self)
         return self
 
     def _become(self, file: ClassifierFile) -> None:

@@ -9,22 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rhapsode.cli.blend import BlendOptions, open_model
 from rhapsode.cli.options import config_options
 from rhapsode.cli.output import note, print_json
+from rhapsode.cli.writing import WritingOptions, decoded, open_model, read_prompt
 from rhapsode.config import SamplingConfig, option
-from rhapsode.errors import ConfigError, SourceError
+from rhapsode.errors import ConfigError
 from rhapsode.generate import Written, fresh_seed
 from rhapsode.model import TextModel
 from rhapsode.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(BlendOptions):
+class Options(WritingOptions):
     """Write text with a model, or with a blend of several, on stdout as it comes."""
 
     prompt: str | None = option(None, "the text to go on from; - reads it from stdin")
-    prompt_file: str | None = option(None, "a file with the text to go on from (UTF-8)", metavar="FILE")
     label: str | None = option(
         None, "the text's label, of a model that was trained with labels; without it one is drawn, or suits the prompt"
     )
@@ -36,8 +35,6 @@ class Options(BlendOptions):
     session: str | None = option(
         None, "go on from the session in this file, if there is one, and save it there afterwards", metavar="FILE"
     )
-    dynamic: bool = option(False, "learn from the prompt first, in weights of this text's own (Krause et al.)")
-    dynamic_lr: float | None = option(None, "learning rate of --dynamic; none: 3e-4", low=0)
     sampling: dict[str, Any] = config_options(SamplingConfig, "sampling")
 
 
@@ -156,21 +153,9 @@ def _token_lines(text: Written) -> list[str]:
 
 def _prompt(options: Options) -> str:
     """The text to go on from: as given, from a file, or from stdin."""
-    if options.prompt is not None and options.prompt_file is not None:
-        raise ConfigError("prompt_file", options.prompt_file, "only without --prompt")
-    if options.prompt_file is not None:
-        try:
-            data, name = Path(options.prompt_file).read_bytes(), options.prompt_file
-        except OSError as error:
-            raise SourceError(f"{options.prompt_file}: cannot be read: {error.strerror or error}") from None
-    elif options.prompt == "-":
-        data, name = sys.stdin.buffer.read() if sys.stdin else b"", "stdin"
-    else:
-        return options.prompt or ""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{name}: not UTF-8 at byte {error.start}") from None
+    if options.prompt == "-" and options.prompt_file is None:
+        return decoded(sys.stdin.buffer.read() if sys.stdin else b"", "stdin")
+    return read_prompt(options.prompt, options.prompt_file)
 
 
 def _note_dead_end(ended_by: str | None) -> None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rhapsode.choices import Choice
-from rhapsode.cli.blend import BlendOptions, open_model
 from rhapsode.cli.options import config_options
 from rhapsode.cli.output import note, print_json
+from rhapsode.cli.writing import WritingOptions, open_model, read_prompt
 from rhapsode.config import SamplingConfig, option
 from rhapsode.draft import Draft
 from rhapsode.errors import ConfigError, OutputError
@@ -36,7 +36,7 @@ SHOWN = 300
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(BlendOptions):
+class Options(WritingOptions):
     """Write a text together with a model.
 
     Shows the text and the most probable ways to go on; pick one by its number, type words of your own, let the model
@@ -44,7 +44,6 @@ class Options(BlendOptions):
     come from a pipe, one a line.
     """
 
-    prompt: str = option("", "how the text begins")
     label: str | None = option(None, "the text's label, of a model that was trained with labels")
     choices: int = option(5, "how many ways to go on are shown", low=1, high=100)
     length: int = option(100, "most symbols that /go writes", low=1)
@@ -54,24 +53,25 @@ class Options(BlendOptions):
 
 def run(options: Options) -> int:
     """Hold the dialogue; whatever ends it, the text is kept."""
-    model = open_model(options)
+    prompt, model = read_prompt(options.prompt, options.prompt_file), open_model(options)
     seed = options.sampling.get("seed")
     sampling = options.sampling | {"length": options.length, "seed": fresh_seed() if seed is None else seed}
     model.session().rules(sampling)  # a mistake in the options is told at once
-    desk = Desk(Draft(model, options.prompt, options.label), options.choices, sampling, options.out)
-    desk.tell_unknown(options.prompt)
+    draft = Draft(model, prompt, options.label, dynamic=options.dynamic, dynamic_lr=options.dynamic_lr)
+    desk = Desk(draft, options.choices, sampling, options.out)
+    desk.tell_unknown(prompt)
     try:
         desk.hold(_lines())
     finally:
-        _deliver(options, desk)
+        _deliver(options, prompt, desk)
     return 0
 
 
-def _deliver(options: Options, desk: Desk) -> None:
+def _deliver(options: Options, prompt: str, desk: Desk) -> None:
     """The text, where it was asked for."""
     text = desk.draft.text
     if options.json:
-        print_json({"model": options.model, "prompt": options.prompt, "text": text, "changes": desk.draft.changes})
+        print_json({"model": options.model, "prompt": prompt, "text": text, "changes": desk.draft.changes})
     else:
         print(text, end="" if text.endswith("\n") else "\n", flush=True)
     if options.out is not None:
@@ -118,6 +118,8 @@ class Desk:
     def __init__(self, draft: Draft, count: int, sampling: dict[str, Any], out: str | None):
         self.draft, self.count, self.sampling, self.out = draft, count, sampling, out
         self.choices: list[Choice] = []
+        self.lines = 0
+        """done so far"""
         self.commands: dict[str, Callable[[str], bool]] = {
             "go": self._go,
             "line": lambda _: self._add("\n"),
@@ -136,6 +138,7 @@ class Desk:
                 return
             if self._do(line):
                 self._show()
+            self.lines += 1
 
     def _do(self, line: str) -> bool:
         if line.startswith("//") or (line.startswith("/=") and len(line) > 2):
@@ -164,7 +167,7 @@ class Desk:
         length = self._number(rest, self.sampling["length"], "/go")
         if length is None:
             return False
-        seed = (self.sampling["seed"] + self.draft.changes) % 2**63
+        seed = (self.sampling["seed"] + self.lines) % 2**63
         try:
             pieces = self.draft.write(**self.sampling | {"length": length, "seed": seed})
         except ConfigError as error:
@@ -178,7 +181,7 @@ class Desk:
         changes = self._number(rest, 1, "/undo")
         if changes is None:
             return False
-        return self.draft.undo(changes) > 0 or self._refuse("/undo: nothing has been written yet")
+        return self.draft.undo(changes) > 0 or self._refuse("/undo: nothing is left to take back")
 
     def _text(self, rest: str) -> bool:
         note(self.draft.text)
