@@ -83,7 +83,7 @@ class _Trainer:
             group["lr"] = learning_rate(self.config, self.number, progress)
         self.optimizer.step()
         self.number += 1
-        self.symbols += batch.inputs.size if batch.weights is None else int((batch.weights > 0).sum())
+        self.symbols += batch.counted
 
     def _loss(self, batch: Batch) -> Tensor:
         inputs, targets = torch.tensor(batch.inputs).long(), torch.tensor(batch.targets).long()

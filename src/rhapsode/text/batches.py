@@ -40,6 +40,11 @@ class Batch(NamedTuple):
     """how many an average batch makes, where batches differ; None: as many as this one"""
 
     @property
+    def counted(self) -> int:
+        """How many predictions of this batch count."""
+        return self.targets.size if self.weights is None else int(np.count_nonzero(self.weights))
+
+    @property
     def divisor(self) -> float:
         """What the sum of the weighted losses is divided by to give the batch's loss.
 

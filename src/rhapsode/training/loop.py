@@ -16,7 +16,7 @@ from rhapsode.backends.base import Learner, StepResult, Update
 from rhapsode.config import TrainConfig
 from rhapsode.errors import TrainingError
 from rhapsode.modelfile import BEST, LAST, ModelFile
-from rhapsode.text.batches import Batch, make_batches
+from rhapsode.text.batches import make_batches
 from rhapsode.text.corpus import Corpus
 from rhapsode.training.checkpoint import Checkpoint
 from rhapsode.training.folder import CHECKPOINT
@@ -62,6 +62,7 @@ class Loop:
         self.validate_every = config.validate_every or validation_interval(self.batches, corpus.held_out)
         self.progress = Progress()
         self.state = learner.initial_state(self.batches.batch_size)
+        self._told, self._told_tokens, self._sampled = 0.0, 0, 0.0
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from `checkpoint` instead of from the beginning."""
@@ -85,34 +86,18 @@ class Loop:
         return Outcome(self.progress, reason == "interrupt", reason)
 
     def _steps(self, stop: Interrupt) -> str:
+        """Steps until there is a reason to end: which."""
         progress, begun = self.progress, time.perf_counter() - self.progress.seconds
-        reported = saved = sampled = time.perf_counter()
-        tokens_reported = progress.tokens
-        while True:
-            progress.seconds = time.perf_counter() - begun
-            used = self.budget.used(progress.step, progress.seconds)
-            if used >= 1 or stop.requested:
-                break
+        self._told, self._told_tokens = time.perf_counter(), progress.tokens
+        self._sampled = saved = self._told
+        while (used := self._used(begun)) < 1:
+            if stop.requested:
+                self._save()
+                return "interrupt"
             lr = learning_rate(self.config, progress.step, used)
-            batch = self.batches.at(progress.step)
-            result, state = self.learner.step(batch, self.state, Update(progress.step, lr))
-            if not result.is_finite:
-                self._fail(result, lr)
-            self.state = state
-            progress.seen(result.loss, predictions(batch), self.batches.steps_per_epoch)
+            result = self._step(lr)
             progress.seconds = time.perf_counter() - begun
-            now = time.perf_counter()
-            if now - reported >= REPORT_SECONDS or progress.step == 1:
-                speed = (progress.tokens - tokens_reported) / (now - reported)
-                report = self._report(lr, result, speed)
-                reported, tokens_reported = now, progress.tokens
-                for observer in self.observers:
-                    observer.step(report)
-                if self.sampler and now - sampled >= self.sample_seconds:
-                    sampled = now
-                    text = self.sampler(self._model())
-                    for observer in self.observers:
-                        observer.sample(report, text)
+            self._tell(lr, result)
             if progress.step % self.validate_every == 0 and self._more_to_come():
                 self._validate(lr, result)
                 if self.config.patience and progress.stale >= self.config.patience:
@@ -121,13 +106,40 @@ class Loop:
             if time.perf_counter() - saved >= CHECKPOINT_SECONDS:
                 self._save()
                 saved = time.perf_counter()
-        if stop.requested and used < 1:
-            self._save()
-            return "interrupt"
         self._validate(0.0, None)
         progress.seconds = time.perf_counter() - begun
         self._save()
         return "budget"
+
+    def _used(self, begun: float) -> float:
+        """The part of the budget that is used up now, of a run that has begun then."""
+        self.progress.seconds = time.perf_counter() - begun
+        return self.budget.used(self.progress.step, self.progress.seconds)
+
+    def _step(self, lr: float) -> StepResult:
+        """One step of the learner, counted."""
+        batch = self.batches.at(self.progress.step)
+        result, state = self.learner.step(batch, self.state, Update(self.progress.step, lr))
+        if not result.is_finite:
+            self._fail(result, lr)
+        self.state = state
+        self.progress.seen(result.loss, batch.counted, self.batches.steps_per_epoch)
+        return result
+
+    def _tell(self, lr: float, result: StepResult) -> None:
+        """Tell the observers of the first step, then of about one a second; now and then show them a sample."""
+        progress, now = self.progress, time.perf_counter()
+        if progress.step > 1 and now - self._told < REPORT_SECONDS:
+            return
+        report = self._report(lr, result, (progress.tokens - self._told_tokens) / (now - self._told))
+        self._told, self._told_tokens = now, progress.tokens
+        for observer in self.observers:
+            observer.step(report)
+        if self.sampler and now - self._sampled >= self.sample_seconds:
+            self._sampled = now
+            text = self.sampler(self._model())
+            for observer in self.observers:
+                observer.sample(report, text)
 
     def _more_to_come(self) -> bool:
         """Whether this is not the last step, which is followed by a validation anyway."""
@@ -176,8 +188,3 @@ class Loop:
             f"the {what} became {value} at step {self.progress.step + 1} (learning rate {lr:.3g}); the weights "
             f"before it are in {self.folder / LAST}. Try a lower --lr, or --clip-norm 1 if clipping is off"
         )
-
-
-def predictions(batch: Batch) -> int:
-    """How many predictions a batch makes: those that count."""
-    return batch.targets.size if batch.weights is None else int((batch.weights > 0).sum())

@@ -69,7 +69,7 @@ def _training(learner: Learner, train: TrainConfig, batches: Batches, seconds: f
         batch = _narrow(batches.at(step % batches.steps_per_epoch), rows)
         learner.step(batch, state, Update(step, 1e-6))
         step += 1
-        return batch.targets.size if batch.weights is None else int((batch.weights > 0).sum())
+        return batch.counted
 
     return _rate(go, seconds)
 
