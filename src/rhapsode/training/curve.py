@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 from rhapsode.files import write_text
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 420, 64, 16, 40, 48
+
+Points = list[tuple[float, float]]
 
 
 def draw_curve(metrics: Path, out: Path, title: str) -> None:
@@ -20,47 +21,60 @@ def draw_curve(metrics: Path, out: Path, title: str) -> None:
     write_text(out, _svg(train, held_out, title))
 
 
-def _svg(train: list[tuple[float, float]], held_out: list[tuple[float, float]], title: str) -> str:
-    points = train + held_out or [(0.0, 0.0)]
-    right = max(x for x, _ in points) or 1.0
+def _svg(train: Points, held_out: Points, title: str) -> str:
+    right = max((x for x, _ in train + held_out), default=0.0) or 1.0
     low, high = _range(train, held_out)
 
-    def place(point: tuple[float, float]) -> str:
+    def place(point: tuple[float, float]) -> tuple[float, float]:
         x = LEFT + point[0] / right * (WIDTH - LEFT - RIGHT)
-        y = TOP + (high - point[1]) / (high - low) * (HEIGHT - TOP - BOTTOM)
-        return f"{x:.1f},{y:.1f}"
+        return x, TOP + (high - point[1]) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
-    parts = [
+    across = [(tick, place((tick, low))[0]) for tick in _ticks(0, right)]
+    up = [(tick, place((0, tick))[1]) for tick in _ticks(low, high)]
+    shown = [point for point in train if point[1] <= high]
+    curves = _curve("training", "#7f7f7f", shown, list(map(place, shown)), TOP + 16)
+    curves += _curve("held out", "#1f5fa8", held_out, list(map(place, held_out)), TOP + 32)
+    dots = [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="#1f5fa8"/>' for x, y in map(place, held_out)]
+    return "\n".join([*_frame(title), *_axes(across, up), *curves, *dots, "</svg>\n"])
+
+
+def _frame(title: str) -> list[str]:
+    """What is there whatever the figures are."""
+    turned = f'text-anchor="middle" transform="rotate(-90 16 {HEIGHT / 2})"'
+    return [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
         'font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
         f'<text x="{LEFT}" y="24" font-size="15">{_escaped(title)}</text>',
+        f'<text x="{WIDTH / 2}" y="{HEIGHT - 8}" text-anchor="middle">seconds of training</text>',
+        f'<text x="16" y="{HEIGHT / 2}" {turned}>nats per token</text>',
     ]
-    for tick in _ticks(low, high):
-        x, y = place((0, tick)).split(",")
-        parts.append(f'<path d="M{x},{y}H{WIDTH - RIGHT}" stroke="#ddd"/>')
-        parts.append(f'<text x="{LEFT - 8}" y="{float(y) + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    for tick in _ticks(0, right):
-        x = place((tick, low)).split(",")[0]
-        parts.append(f'<text x="{x}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{tick:g}</text>')
-    parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 8}" text-anchor="middle">seconds of training</text>')
-    turned = f'text-anchor="middle" transform="rotate(-90 16 {HEIGHT / 2})"'
-    parts.append(f'<text x="16" y="{HEIGHT / 2}" {turned}>nats per token</text>')
-    train = [point for point in train if point[1] <= high]
-    for name, color, line, row in (("training", "#7f7f7f", train, 0), ("held out", "#1f5fa8", held_out, 1)):
-        if line:
-            parts.append(
-                f'<polyline points="{" ".join(map(place, line))}" fill="none" stroke="{color}" stroke-width="2"/>'
-            )
-            parts.append(f'<text x="{WIDTH - RIGHT - 8}" y="{TOP + 16 + 16 * row}" text-anchor="end" fill="{color}">')
-            parts.append(f"{name}: {line[-1][1]:.4f}</text>")
-    for point in held_out:
-        x, y = place(point).split(",")
-        parts.append(f'<circle cx="{x}" cy="{y}" r="3" fill="#1f5fa8"/>')
-    return "\n".join([*parts, "</svg>\n"])
 
 
-def _range(train: list[tuple[float, float]], held_out: list[tuple[float, float]]) -> tuple[float, float]:
+def _axes(across: Points, up: Points) -> list[str]:
+    """Round numbers and where they stand."""
+    parts = []
+    for tick, y in up:
+        parts.append(f'<path d="M{LEFT},{y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
+        parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
+    for tick, x in across:
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{tick:g}</text>')
+    return parts
+
+
+def _curve(name: str, color: str, values: Points, places: Points, y: int) -> list[str]:
+    """A line and, in its color, its name and last value at the height `y`."""
+    if not values:
+        return []
+    path = " ".join(f"{right:.1f},{down:.1f}" for right, down in places)
+    return [
+        f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>',
+        f'<text x="{WIDTH - RIGHT - 8}" y="{y}" text-anchor="end" fill="{color}">',
+        f"{name}: {values[-1][1]:.4f}</text>",
+    ]
+
+
+def _range(train: Points, held_out: Points) -> tuple[float, float]:
     """What the y axis spans; the steep beginning is cut off so that the rest can be read."""
     values = [y for _, y in train + held_out] or [0.0, 1.0]
     settled = [y for _, y in train[len(train) // 10 :] + held_out] or values
@@ -77,5 +91,5 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(step * i, 10) for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def _escaped(text: Any) -> str:
-    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
