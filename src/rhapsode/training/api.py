@@ -15,19 +15,26 @@ from rhapsode.training.start import start
 if TYPE_CHECKING:
     from rhapsode.model import Model
 
-OPTIONS: dict[str, Any] = {"resume": False, "overwrite": False, "from_": None}
-"""What `start` takes beside fields."""
 
-
-def train(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], **fields: Any) -> Model:
+def train(
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    from_: str | Path | None = None,
+    **fields: Any,
+) -> Model:
     """Train a model on text and return it.
 
     Args:
         source: a file, a folder, a glob, a prepared corpus, or several of these.
+        out: the folder to keep the run in; None: only the model is kept.
+        resume: go on with the run that is there.
+        overwrite: replace the run that is there.
+        from_: a model to go on from, whose vocabulary grows by what the text adds (see `rhapsode.training.transfer`).
         fields: any field of `TrainConfig`, `ModelConfig` and `CorpusConfig` by name, e.g. ``minutes=3, hidden=256``;
-            what is not named is planned to suit the text and the time. `out` keeps the run in that folder, `resume`
-            goes on with the run that is there, `overwrite` replaces it; `from_` names a model to go on from, whose
-            vocabulary grows by what the text adds (see `rhapsode.training.transfer`).
+            what is not named is planned to suit the text and the time.
 
     Raises:
         TrainingInterrupted: Ctrl-C (or SIGTERM) ended the training after the step at hand. A KeyboardInterrupt, with
@@ -41,11 +48,10 @@ def train(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], **f
     from rhapsode.model import Model
 
     sources = [source] if isinstance(source, str | os.PathLike) else list(source)
-    out = fields.pop("out", None)
-    options = {name: fields.pop(name, default) for name, default in OPTIONS.items()}
     with tempfile.TemporaryDirectory(prefix="rhapsode-") as temporary:
         folder = Path(out) if out is not None else Path(temporary) / "run"
-        run = start(tuple(os.fspath(s) for s in sources), folder, fields, **options)
+        paths = tuple(os.fspath(s) for s in sources)
+        run = start(paths, folder, fields, resume=resume, overwrite=overwrite, from_=from_)
         outcome = run.go()
         model = Model(ModelFile.load(folder))
         if outcome.interrupted:

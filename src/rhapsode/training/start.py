@@ -54,18 +54,17 @@ def start(
     base = None if from_ is None else ModelFile.load(from_)
     corpus = _corpus_for(sources, split_fields(fields), base, note)
     plan, expected = _planned(corpus, fields, base, begun)
-    backend = resolve_backend(plan.train.backend, plan.model.cell)
     description = Description(
-        sources,
-        corpus.config,
-        str(corpus.path),
-        corpus.digest,
-        plan.model,
-        plan.train,
-        backend,
-        plan.reasons,
-        __version__,
-        expected,
+        sources=sources,
+        corpus=corpus.config,
+        corpus_path=str(corpus.path),
+        corpus_digest=corpus.digest,
+        model=plan.model,
+        train=plan.train,
+        backend=resolve_backend(plan.train.backend, plan.model.cell),
+        reasons=plan.reasons,
+        version=__version__,
+        expected=expected,
     )
     lock = new_run(folder, description, overwrite)
     if base:
@@ -76,11 +75,9 @@ def start(
 def with_cell(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields, with the name of a cell of the user's own where its file was named, which is run."""
     cell = fields.get("cell")
-    return (
-        {**fields, "cell": load_cell(cell)}
-        if isinstance(cell, str | Path) and Path(cell).suffix == ".py"
-        else {**fields}
-    )
+    if isinstance(cell, str | Path) and Path(cell).suffix == ".py":
+        return {**fields, "cell": load_cell(cell)}
+    return {**fields}
 
 
 def load_corpus(
@@ -93,8 +90,7 @@ def load_corpus(
     `base` and what the text adds to them."""
     if len(sources) == 1 and is_corpus(sources[0]):
         if fields:
-            name = next(iter(fields))
-            raise ConfigError(name, fields[name], "not with a prepared corpus, which has its own")
+            raise ConfigError(*next(iter(fields.items())), "not with a prepared corpus, which has its own")
         return open_corpus(Path(sources[0]))
     return prepare(sources, CorpusConfig(**fields), note=note, base=base)
 
