@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from rhapsode.cli.main import main
+from rhapsode.model import load
 from texts import verses
 
 ROOT = Path(__file__).parents[2]
@@ -82,3 +84,11 @@ def test_the_demo(place):
     assert done.returncode == 0, done.stderr
     assert "\nThe " in done.stdout
     assert "rhapsode generate demo/run" in done.stderr
+
+
+def test_a_demo_goes_on(place, monkeypatch):
+    monkeypatch.setattr("rhapsode.cli.demo.topics", lambda: verses(300))
+    words = ["demo", "--hidden", "16", "--batch-size", "4", "--length", "8"]
+    assert main([*words, "--steps", "2"]) == 0
+    assert main([*words, "--steps", "4", "--resume"]) == 0
+    assert load("demo/run/last.safetensors").training["progress"]["step"] == 4

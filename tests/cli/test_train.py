@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from rhapsode.cli.main import main
 from rhapsode.modelfile import ModelFile
 from texts import verses
 
@@ -92,6 +93,21 @@ def test_an_interrupt_saves_says_where_and_resumes(place, number):
     _, err = resumed.communicate(timeout=60)
     assert resumed.returncode == 130
     assert "resuming" in err
+
+
+def test_an_interrupt_before_the_first_step_says_how_to_go_on(place, monkeypatch, capsys):
+    """Also a second one, that does not wait for the step at hand."""
+    monkeypatch.chdir(place)
+    words = ["train", "verses.txt", "--steps", "2", "--out", "run", *SMALL]
+    with monkeypatch.context() as patch:
+        patch.setattr("rhapsode.training.run.make_learner", interrupted)
+        assert main(words) == 130
+    assert "the same command with --resume goes on from what run holds" in capsys.readouterr().err
+    assert main([*words, "--resume"]) == 0
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
 
 
 def test_a_kill_without_warning_loses_nothing(place):

@@ -18,12 +18,13 @@ class Options(CommandOptions):
     """Train a small model for a minute on Python's own documentation, and write with it. Needs no files."""
 
     out: str = option("demo", "folder for the text and the run", metavar="FOLDER")
+    resume: bool = option(False, "go on with the demo that was stopped")
     model: dict[str, Any] = config_options(ModelConfig, "model")
     train: dict[str, Any] = config_options(TrainConfig, "training")
 
 
 def run(options: Options) -> int:
-    """Write the text, train on it (or show the model of an earlier demo), print what to try next."""
+    """Write the text, train on it, write with the model, print what to try next."""
     from rhapsode.cli import train
     from rhapsode.files import make_folder, write_text
     from rhapsode.model import load
@@ -34,7 +35,8 @@ def run(options: Options) -> int:
     chosen = train.Options(
         source=(source,),
         out=out,
-        overwrite=True,
+        resume=options.resume,
+        overwrite=not options.resume,
         json=options.json,
         model=options.model,
         train=options.train,

@@ -57,7 +57,11 @@ def run(options: Options) -> int:
         note=note,
     )
     describe(run)
-    outcome = run.go([console_observer(run.bits_per_char())], None if options.no_samples else sample)
+    try:
+        outcome = run.go([console_observer(run.bits_per_char())], None if options.no_samples else sample)
+    except KeyboardInterrupt:
+        note(f"interrupted at once; the same command with --resume goes on from what {folder} holds")
+        raise
     seconds = time.perf_counter() - begun
     conclude(run, outcome, seconds, sys.stderr if options.json else sys.stdout)
     if options.json:
