@@ -146,6 +146,10 @@ class Model(TextModel):
         super().__init__(open_engine(file, precision))
         self.file = file
 
+    def __repr__(self) -> str:
+        c, tokenizer = self.config, self.tokenizer
+        return f"<Model: {c.cell}, {c.layers} x {c.hidden}, {tokenizer.vocab_size:,} {tokenizer.kind} symbols>"
+
     @property
     def config(self) -> ModelConfig:
         return self.file.config

@@ -32,6 +32,9 @@ class Position(NamedTuple):
     pending: bytes
     """what was written and not given out: the beginning of a character, as a rule"""
 
+    def __repr__(self) -> str:
+        return "<Position>"  # its arrays are nothing to look at
+
 
 def beginning(engine: Engine) -> Position:
     """The position at the beginning of a document: the boundary has been read."""

@@ -140,6 +140,7 @@ def test_logprobs_and_alternatives(run, file):
     assert sum(t["logprob"] for t in text["logprobs"]) == pytest.approx(text["log_probability"])
     assert all(len(t["top"]) == 2 and max(t["top"].values()) >= t["logprob"] for t in text["logprobs"])
     assert len(run(file, *words)[1].splitlines()) >= 6
+    assert r" '\n' " in run(file, "--only", "\n", *words)[1]
 
 
 def test_beam_search(run, file):

@@ -146,8 +146,9 @@ def _token_lines(text: Written) -> list[str]:
     """A line a token: the token, its log-probability, the alternatives."""
     lines = []
     for token in text.tokens:
-        others = "   ".join(f"{other.symbol!r} {other.log_probability:.2f}" for other in token.top)
-        lines.append(f"{token.symbol!r:>12} {token.log_probability:8.2f}   {others}".rstrip())
+        others = "   ".join(f"'{other.symbol}' {other.log_probability:.2f}" for other in token.top)
+        symbol = f"'{token.symbol}'"
+        lines.append(f"{symbol:>12} {token.log_probability:8.2f}   {others}".rstrip())
     return lines
 
 

@@ -16,7 +16,7 @@ from rhapsode.text.tokenizer import Tokenizer
 from rhapsode.text.tokenizers.base import labels_json
 
 SYMBOLS = 40
-"""How many symbols of the vocabulary are shown."""
+"""How many symbols of the vocabulary people are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def _tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
         "vocab_size": tokenizer.vocab_size,
         "lowercase": tokenizer.lowercase,
         **labels_json(tokenizer.labels),
-        "symbols": [tokenizer.symbol(i) for i in range(min(SYMBOLS, tokenizer.vocab_size))],
+        "symbols": [tokenizer.symbol(i) for i in range(tokenizer.vocab_size)],
     }
 
 
@@ -111,11 +111,13 @@ def _lines(told: dict[str, Any], indent: str = "") -> Iterator[str]:
 
 def _shown(name: str, value: Any) -> str:
     if name == "symbols":
-        return " ".join(value) + (" …" if len(value) == SYMBOLS else "")
+        return " ".join(value[:SYMBOLS]) + (" …" if len(value) > SYMBOLS else "")
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "-"}[value]
     if isinstance(value, int) and name != "seed":
         return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
     if isinstance(value, list):
         return " x ".join(map(str, value)) if all(isinstance(v, int) for v in value) else ", ".join(map(str, value))
     return repr(value) if isinstance(value, str) and not value.isprintable() else str(value)
