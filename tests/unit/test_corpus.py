@@ -88,6 +88,7 @@ def test_source_code_and_verse_are_no_lists():
     assert not looks_like_list("".join(f"anna {n}\n" for n in range(199)))
     assert looks_like_list("".join(f"Anna Maria {n}\nbob {n}\r\n" for n in range(100)))
     assert looks_like_list("".join(f"李{chr(0x4E00 + n)}\n" for n in range(200)))
+    assert looks_like_list("\n".join(f"anna {n}" for n in range(200)))
 
 
 def test_a_text_that_repeats_itself_is_no_list():

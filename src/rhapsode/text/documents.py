@@ -62,10 +62,9 @@ def looks_like_list(text: str) -> bool:
     them differ. Prose and plays have longer lines, verse has more words a line, code is indented and ends its lines in
     punctuation, a log repeats itself.
     """
-    entries = text.split("\n")[:-1]
+    entries = [entry.rstrip() for entry in text.removesuffix("\n").split("\n")]
     if len(entries) < FEWEST_LINES:
         return False
-    entries = [entry.rstrip() for entry in entries]
     plain = sum(bool(e) and not e[0].isspace() and not unicodedata.category(e[-1]).startswith("P") for e in entries)
     few_words = sum(len(entry.split()) <= 3 for entry in entries)
     return (
