@@ -86,8 +86,9 @@ def _as(first: ModelFile, other: ModelFile) -> Parameters:
         mine, theirs = getattr(first.config, field.name), getattr(other.config, field.name)
         if mine != theirs and not field.metadata["derived"] and field.name not in IDLE:
             raise ConfigError(field.name, theirs, f"{mine!r}, as the first model has, to be averaged with it")
-    index = carried_over(other.tokenizer, first.tokenizer)
-    if (index < 0).any():
-        missing = first.tokenizer.symbol(int(np.flatnonzero(index < 0)[0]))
-        raise TokenizerError(f"tokenizer: {(index < 0).sum():,} symbols are missing, such as {missing!r}")
+    try:
+        index = carried_over(other.tokenizer, first.tokenizer)
+        carried_over(first.tokenizer, other.tokenizer)
+    except TokenizerError as error:
+        raise TokenizerError(f"models must have the same symbols to be averaged: {error}") from None
     return {name: value[index] if name in BY_SYMBOL else value for name, value in other.parameters.items()}

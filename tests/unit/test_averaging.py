@@ -86,7 +86,10 @@ def test_the_greedy_soup_is_never_worse_than_the_best():
         (random_model(cell="gru"), "cell: found 'gru', allowed: 'lstm'"),
         (random_model(byte_tokenizer()), "tokenizer: found char symbols, expected byte symbols"),
         (random_model(char_tokenizer("\n ,.abdenors")), "tokenizer: 1 symbols are missing, such as 't'"),
-        (random_model(char_tokenizer("\n ,.abdenorstx")), "tokenizer: 1 symbols are missing, such as 'x'"),
+        (
+            random_model(char_tokenizer("\n ,.abdenorstx")),
+            "models must have the same symbols to be averaged: tokenizer: 1 symbols are missing, such as 'x'",
+        ),
         (random_model(char_tokenizer(labels=("a",))), "tokenizer: 1 labels are missing, such as 'a'"),
     ],
 )

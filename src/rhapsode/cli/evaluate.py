@@ -72,8 +72,8 @@ def run(options: Options) -> int:
     model = ModelFile.load(options.model)
     corpus = named_corpus(options.file, model) if options.file else corpus_of_run(options.model, model)
     named = options.reading | ({} if options.label is None else {"label": options.label})
-    for name, value in named.items() if corpus else ():
-        raise ConfigError(name, value, "not with a prepared corpus, which has its own")
+    if corpus and named:
+        raise ConfigError(*next(iter(named.items())), "not with a prepared corpus, which has its own")
     counts = options.baseline or options.mix or bool(options.baseline_text)
     reading, label = options.reading, options.label
     training = training_part(options.baseline_text, options.model, reading, label, model, corpus) if counts else None
