@@ -26,7 +26,7 @@ HEIGHTS = [
     {"classify"},
     {"cli"},
 ]
-"""DESIGN's order: a module may import from its own height and below. Modules not named here share the middle."""
+"""CONTRIBUTING's order: a module may import from its own height and below. Those not named here share the middle."""
 
 
 def run(code):

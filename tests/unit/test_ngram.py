@@ -126,7 +126,7 @@ def test_contexts_stay_within_their_document():
 
 @pytest.mark.parametrize(("order", "expected"), [(1, 3.3473), (3, 2.0381), (7, 1.5165)])
 def test_tiny_shakespeare_figure(order, expected):
-    """The figures of docs and DESIGN: first 90 % for training, last 10 % (111,540 characters) held out."""
+    """The figures of the README: first 90 % for training, last 10 % (111,540 characters) held out."""
     text = np.frombuffer(real_text("tinyshakespeare.txt").read_bytes(), np.uint8)
     alphabet, ids = np.unique(text[: len(text) * 9 // 10], return_inverse=True)
     boundary, size = len(alphabet), len(alphabet) + 2

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from rhapsode.adaptation import LR, SEGMENT, Adaptation
-from rhapsode.analysis.predictions import Predictions, log_softmax, segments
+from rhapsode.analysis.predictions import Predictions, segments
 from rhapsode.evaluate import Spans
 from rhapsode.modelfile import ModelFile
+from rhapsode.sampling import log_softmax
 
 
 def dynamic_predictions(

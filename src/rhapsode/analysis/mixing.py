@@ -35,7 +35,6 @@ text: see docs/LOG.md."""
 ENTROPIES = (0.1, 0.3, 0.7, 1.2, 1.8, 2.4)
 """Nats: where one set of weights gives way to the next."""
 
-
 PRIOR = {"network": 0.1, "ngram": 0.1, "cache": 0.1, "product": 0.7}
 """How probable each predictor is beforehand."""
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from rhapsode.engine import Engine
 from rhapsode.evaluate import Spans
+from rhapsode.sampling import log_softmax
 
 PIECE, LOGITS = 512, 2**21
 """At most so many symbols at a time, and so many logits."""
@@ -62,9 +63,3 @@ def costs(found: Iterable[Predictions], tokens: np.ndarray) -> Iterator[Costs]:
     """What the tokens cost the `network`, whose predictions `found` are."""
     for first, log_p in found:
         yield Costs(first, {"network": -log_p[np.arange(len(log_p)), tokens[first + 1 :][: len(log_p)]]})
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """[..., V], float64."""
-    z = logits - logits.max(-1, keepdims=True).astype(np.float64)
-    return z - np.log(np.exp(z).sum(-1, keepdims=True))

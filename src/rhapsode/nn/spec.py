@@ -164,7 +164,7 @@ def output_weight(config: ModelConfig) -> str:
 
 
 def initial_parameters(config: ModelConfig, seed: int = 0) -> Parameters:
-    """Initial values, float32. DESIGN §9's recipe: orthogonal recurrent blocks, table from N(0, 1) (or with
+    """Initial values, float32. The recipe: orthogonal recurrent blocks, table from N(0, 1) (or with
     the cell's own scales), the rest uniform in ±1/sqrt(fan in), biases zero, convolutions that change nothing; rows of
     the special symbols start at zero, so that an untrained one is neutral."""
     return {p.name: draw(p, config, seed) for p in parameter_spec(config)}
@@ -219,6 +219,12 @@ def make_state(config: ModelConfig, array: Callable[[int, str, int], Any]) -> St
         return kind(*(array(layer, field, width) for field, width in fields.items()))
 
     return State(tuple(layer_state(layer) for layer in range(config.layers)))
+
+
+def map_state(function: Callable[..., Any], *states: State) -> State:
+    """The state of what `function` makes of the arrays of `states`, one of each."""
+    together = zip(*(state.layers for state in states), strict=True)
+    return State(tuple(type(layers[0])(*map(function, *layers)) for layers in together))
 
 
 @cache

@@ -12,6 +12,8 @@ Nothing here grows with the corpus: tokens stay on disk, orders are computed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -56,6 +58,12 @@ class Batch(NamedTuple):
         total = self.inputs.size if self.weights is None else float(self.weights.sum(dtype=np.float64))
         assert total > 0, "a batch without a prediction that counts"
         return total
+
+
+def cuts(rows: int, pieces: int) -> Iterator[slice]:
+    """At most `pieces` nearly equal parts of a batch's rows, to be computed one after the other."""
+    pieces = min(pieces, rows)
+    return (slice(a, b) for a, b in pairwise(rows * i // pieces for i in range(pieces + 1)))
 
 
 def loss_weights(starts: np.ndarray | int, ends: np.ndarray | int, length: int) -> np.ndarray:

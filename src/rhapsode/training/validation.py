@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from rhapsode.backends.base import Learner
-from rhapsode.nn.spec import State
+from rhapsode.nn.spec import map_state
 from rhapsode.text.batches import Batches
 from rhapsode.text.corpus import Part
 
@@ -55,7 +56,7 @@ def _carried(learner: Learner, part: Part, averaged: bool) -> Iterator[np.ndarra
         yield nats[index < np.minimum(starts + span, predictions)]
 
 
-def _warm(learner: Learner, part: Part, starts: np.ndarray, averaged: bool):
+def _warm(learner: Learner, part: Part, starts: np.ndarray, averaged: bool) -> Any:
     """The state before each of `starts`; the first is the beginning of the part and needs no reading."""
     first = learner.initial_state(1)
     if len(starts) == 1:
@@ -63,13 +64,8 @@ def _warm(learner: Learner, part: Part, starts: np.ndarray, averaged: bool):
     state = learner.initial_state(len(starts) - 1)
     index = starts[1:] - WARM_UP + np.arange(WARM_UP)[:, None]
     _, state = learner.losses(*_pairs(part, index), state, averaged)
-    return learner.state_from_numpy(_stacked(learner.state_to_numpy(first), learner.state_to_numpy(state)))
-
-
-def _stacked(*states: State) -> State:
-    """States one below the other along the batch."""
-    layers = zip(*(s.layers for s in states), strict=True)
-    return State(tuple(type(same[0])(*map(np.concatenate, zip(*same, strict=True))) for same in layers))
+    pair = learner.state_to_numpy(first), learner.state_to_numpy(state)
+    return learner.state_from_numpy(map_state(lambda *arrays: np.concatenate(arrays), *pair))
 
 
 def _documents(learner: Learner, part: Part, averaged: bool) -> Iterator[np.ndarray]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 
@@ -15,7 +14,8 @@ from rhapsode.backends.native.model import Model
 from rhapsode.backends.native.optim import Optimizer
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.errors import ConfigError
-from rhapsode.nn.spec import Parameters, State, initial_state, parameter_spec
+from rhapsode.nn.spec import Parameters, State, initial_state, map_state, parameter_spec
+from rhapsode.text.batches import cuts
 
 ROWS = 8192
 """Most time steps times sequences that are read at once outside training, to bound the memory of activations."""
@@ -65,7 +65,7 @@ class NativeLearner:
         start = self._where_reset(batch.reset, state)
         with_start = with_state or bool(self._initial)
         loss, finals, starts = 0.0, [], []
-        for rows in _cuts(B, self.train.accumulate):
+        for rows in cuts(B, self.train.accumulate):
             dropout = Dropout(self.train.seed, update.number, B, rows.start, rows.stop - rows.start, every_step)
             hidden, final = self._model.hidden(_columns(batch.inputs, rows), _part(start, rows), dropout)
             targets = _columns(batch.targets, rows)
@@ -84,7 +84,9 @@ class NativeLearner:
     def _where_reset(self, reset: np.ndarray, state: State) -> State:
         if not reset.any():
             return state
-        return _map(lambda own, first: np.where(reset[:, None], first, own), state, self._initial_state(len(reset)))
+        return map_state(
+            lambda own, first: np.where(reset[:, None], first, own), state, self._initial_state(len(reset))
+        )
 
     def _split_gradient(self, reset: np.ndarray, d_start: State) -> State:
         """Give the initial state its share of the gradient, from the rows that were reset; the rest is the incoming
@@ -94,7 +96,7 @@ class NativeLearner:
                 name = f"layers.{layer}.initial.{field}"
                 if name in self._initial:
                     self._initial[name].set_gradient(d[reset].sum(0, dtype=np.float32))
-        return _map(lambda d: np.where(reset[:, None], np.float32(0), d), d_start)
+        return map_state(lambda d: np.where(reset[:, None], np.float32(0), d), d_start)
 
     def losses(
         self, inputs: np.ndarray, targets: np.ndarray, state: State, averaged: bool = False
@@ -136,10 +138,10 @@ class NativeLearner:
             self._optimizer.restore(optimizer_state)
 
     def state_to_numpy(self, state: State) -> State:
-        return _map(np.copy, state)
+        return map_state(np.copy, state)
 
     def state_from_numpy(self, state: State) -> State:
-        return _map(lambda array: np.array(array, np.float32, order="C"), state)
+        return map_state(lambda array: np.array(array, np.float32, order="C"), state)
 
     def _use(self, averaged: bool) -> None:
         """Have the running average of the weights in the weights' place, or not."""
@@ -166,30 +168,18 @@ def _columns(array: np.ndarray, rows: slice) -> np.ndarray:
     return np.ascontiguousarray(array[:, rows])
 
 
-def _cuts(rows: int, pieces: int) -> Iterator[slice]:
-    """At most `pieces` nearly equal parts of `rows`."""
-    pieces = min(pieces, rows)
-    return (slice(a, b) for a, b in pairwise(rows * i // pieces for i in range(pieces + 1)))
-
-
 def _spans(steps: int, batch_size: int) -> Iterator[slice]:
     """Parts of a sequence that are read at once."""
     length = max(1, ROWS // batch_size)
     return (slice(t, t + length) for t in range(0, steps, length))
 
 
-def _map(function, *states: State) -> State:
-    """The state of what `function` makes of the arrays of `states`."""
-    together = zip(*(state.layers for state in states), strict=True)
-    return State(tuple(type(layers[0])(*map(function, *layers)) for layers in together))
-
-
 def _part(state: State, rows: slice) -> State:
-    return _map(lambda array: array[rows], state)
+    return map_state(lambda array: array[rows], state)
 
 
 def _joined(pieces: list[State]) -> State:
-    return pieces[0] if len(pieces) == 1 else _map(lambda *arrays: np.concatenate(arrays), *pieces)
+    return pieces[0] if len(pieces) == 1 else map_state(lambda *arrays: np.concatenate(arrays), *pieces)
 
 
 def _like(state: State, arrays: list) -> State:

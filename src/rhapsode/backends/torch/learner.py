@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,8 @@ from rhapsode.backends.base import Batch, Gradients, StepResult, Update
 from rhapsode.backends.torch import loss, model, optim
 from rhapsode.backends.torch.masks import Dropout
 from rhapsode.config import ModelConfig, TrainConfig
-from rhapsode.nn.spec import Parameters, State, output_weight, parameter_spec
+from rhapsode.nn.spec import Parameters, State, map_state, output_weight, parameter_spec
+from rhapsode.text.batches import cuts
 
 
 class TorchLearner:
@@ -36,7 +36,7 @@ class TorchLearner:
 
     def initial_state(self, batch_size: int) -> State:
         with torch.no_grad():
-            return _map(torch.clone, model.initial_state(self.config, self._weights, batch_size, self.device))
+            return map_state(torch.clone, model.initial_state(self.config, self._weights, batch_size, self.device))
 
     def step(self, batch: Batch, state: State, update: Update) -> tuple[StepResult, State]:
         value, state = self._backward(batch, state, update)
@@ -57,7 +57,7 @@ class TorchLearner:
         inputs, targets = self._tensor(batch.inputs), self._tensor(batch.targets).long()
         shares, reset = self._shares(batch), self._tensor(batch.reset)
         total, finals, begin = torch.zeros((), device=self.device), [], _weightless(batch.weights)
-        for rows in _cuts(len(reset), self.train.accumulate):
+        for rows in cuts(len(reset), self.train.accumulate):
             start, dropout = self._start(_rows(state, rows), reset[rows]), self._dropout(update, len(reset), rows)
             hidden, final = model.hidden(self.config, self._weights, inputs[:, rows], start, self.dtype, dropout)
             value = self._loss(hidden[begin:], targets[begin:, rows], shares[begin:, rows])
@@ -65,8 +65,8 @@ class TorchLearner:
             if d_state is not None:
                 value = value + _inner(final, _rows(d_state, rows))
             value.backward()
-            finals.append(_map(Tensor.detach, final))
-        return total, _map(lambda *pieces: torch.cat(pieces), *finals)
+            finals.append(map_state(Tensor.detach, final))
+        return total, map_state(lambda *pieces: torch.cat(pieces), *finals)
 
     def _shares(self, batch: Batch) -> Tensor:
         """How much each prediction counts in the loss, [T, B]."""
@@ -75,7 +75,7 @@ class TorchLearner:
 
     def _start(self, state: State, reset: Tensor) -> State:
         initial = model.initial_state(self.config, self._weights, len(reset), self.device)
-        return _map(lambda carried, new: torch.where(reset[:, None], new, carried), state, initial)
+        return map_state(lambda carried, new: torch.where(reset[:, None], new, carried), state, initial)
 
     def _dropout(self, update: Update, batch_size: int, rows: slice) -> Dropout:
         each_step = self.config.dropout_mask == "step"
@@ -102,13 +102,13 @@ class TorchLearner:
         return values.cpu().numpy(), state
 
     def gradients(self, batch: Batch, state: State, update: Update, d_state: State | None = None) -> Gradients:
-        incoming = _map(Tensor.requires_grad_, self.state_from_numpy(state))
+        incoming = map_state(Tensor.requires_grad_, self.state_from_numpy(state))
         d_final = None if d_state is None else self.state_from_numpy(d_state)
         value, final = self._backward(batch, incoming, update, d_final)
         parameters = {name: to_numpy(weight.grad) for name, weight in self._weights.items()}
         self._optimizer.zero_grad()
         return Gradients(
-            value.item(), parameters, _map(lambda s: to_numpy(s.grad), incoming), self.state_to_numpy(final)
+            value.item(), parameters, map_state(lambda s: to_numpy(s.grad), incoming), self.state_to_numpy(final)
         )
 
     def parameters(self, averaged: bool = False) -> Parameters:
@@ -132,10 +132,10 @@ class TorchLearner:
         optim.restore(self._optimizer, self._weights, values, self._updates)
 
     def state_to_numpy(self, state: State) -> State:
-        return _map(to_numpy, state)
+        return map_state(to_numpy, state)
 
     def state_from_numpy(self, state: State) -> State:
-        return _map(self._tensor, state)
+        return map_state(self._tensor, state)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         """A copy on the device."""
@@ -159,32 +159,20 @@ def _cpu_has_bf16() -> bool:
     return any(known.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
-def _map(function: Callable[..., Any], *states: State) -> State:
-    """The state of what `function` makes of the arrays of `states`."""
-    together = zip(*(state.layers for state in states), strict=True)
-    return State(tuple(type(layers[0])(*map(function, *layers)) for layers in together))
-
-
 def _rows(state: State, rows: slice) -> State:
     """These sequences of a state."""
-    return _map(lambda array: array[rows], state)
+    return map_state(lambda array: array[rows], state)
 
 
 def _inner(one: State, other: State) -> Tensor:
     """The sum of the products of their elements."""
-    products = _map(lambda a, b: (a * b).sum(), one, other)
+    products = map_state(lambda a, b: (a * b).sum(), one, other)
     return torch.stack([value for layer in products.layers for value in layer]).sum()
 
 
 def _weightless(weights: np.ndarray | None) -> int:
     """How many of the first steps make no prediction that counts: windows that predict only what follows their end."""
     return 0 if weights is None else int(np.argmax(weights.any(1)))
-
-
-def _cuts(rows: int, pieces: int) -> Iterator[slice]:
-    """At most `pieces` nearly equal parts of `rows`."""
-    pieces = min(pieces, rows)
-    return (slice(a, b) for a, b in pairwise(rows * i // pieces for i in range(pieces + 1)))
 
 
 def to_numpy(tensor: Tensor | None) -> np.ndarray:
