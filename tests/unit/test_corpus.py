@@ -240,6 +240,16 @@ def test_lower_case_counts_are_of_the_text_as_encoded(tmp_path):
     assert (corpus.train.chars, corpus.train.bytes) == (9, 10)
 
 
+def test_what_is_said_of_the_sources_is_said_of_those_that_were_named(tmp_path, monkeypatch):
+    """Not of what another command had named when it prepared the same text."""
+    monkeypatch.setenv("RHAPSODE_CACHE", str(tmp_path / "cache"))
+    text, notes = write(tmp_path / "t.txt", "three\nfour"), list[str]()
+    for _ in range(2):
+        prepare([text, text], CorpusConfig(), note=notes.append)
+    prepare([text], CorpusConfig(), note=notes.append)
+    assert notes == [f"{text}: named twice, read once"] * 2
+
+
 def test_rows_files_and_their_mixture(tmp_path):
     rows = write(tmp_path / "r.jsonl", "".join(json.dumps({"text": t}) + "\n" for t in ("one\n", "", "\ud800two")))
     text = write(tmp_path / "t.txt", "three\nfour")

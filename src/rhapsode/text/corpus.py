@@ -132,6 +132,8 @@ def _prepare(
     copies = work / "streams"
     copies.mkdir()
     found, notes = find_sources(sources, config, copies)
+    for text in notes:
+        note(text)
     prints = [fingerprint(source) for source in found]
     key = corpus_key(FORMAT, prints, config, base)
     target = target or cache_folder() / key
@@ -140,7 +142,7 @@ def _prepare(
         size = sum(p["size"] for p in prints)
         if size >= LARGE:
             note(f"preparing {size / 1e6:,.0f} MB of text")
-        _install(_build(found, config, base, key, prints, notes, work), target, key, work)
+        _install(_build(found, config, base, key, prints, work), target, key, work)
         corpus = _existing(target, key, note)
     if corpus is None:
         raise OutputError(f"{target}: another program has just changed it")
@@ -165,7 +167,6 @@ def _build(
     base: Tokenizer | None,
     key: str,
     prints: list[dict[str, Any]],
-    notes: list[str],
     work: Path,
 ) -> Path:
     """Make the corpus in a folder in `work`."""
@@ -183,7 +184,7 @@ def _build(
         parts[writer.name], hashes = writer.finish()
         sha256 |= hashes
     listed = [p | {"sha256": reader.sha256.hexdigest()} for p, reader in zip(prints, readers, strict=True)]
-    notes = notes + [text for reader in readers for text in _notes(reader)]
+    notes = [text for reader in readers for text in _notes(reader)]
     manifest = Manifest(config, mode, tokenizer, key, listed, notes, parts, sha256)
     replace(manifest, overlap=_overlap(built, manifest, drawn=splits_documents(spool, config))).save(built)
     return built

@@ -75,7 +75,10 @@ def _wanted(share: Fraction, count: int) -> int:
     """How many documents to hold out."""
     wanted = int(share) if share >= 1 else max(1, int(share * count))
     if wanted >= count:
-        raise CorpusError(f"{wanted} documents are to be held out; expected at least {wanted + 1}, found {count}")
+        raise CorpusError(
+            f"held_out of {wanted:,} documents: expected at least {wanted + 1:,}, found {count:,} in the text "
+            "(documents says what one is)"
+        )
     return wanted
 
 

@@ -72,7 +72,7 @@ class Manifest:
     sources: list[dict[str, Any]]
     """name, path, size, mtime_ns and sha256 of each file, for people"""
     notes: list[str]
-    """what was skipped, for people"""
+    """what was left out of the sources, for people"""
     parts: dict[str, Counts]
     sha256: dict[str, str]
     """of each file beside the manifest"""
