@@ -25,6 +25,17 @@ bool worth_sharing(const Model& m, int64_t steps, int64_t sequences) {
   return (sequences > 1 || bytes >= SHARED_STEP_BYTES) && bytes * steps * sequences >= SHARED_BYTES;
 }
 
+// A thread's matrix unit is ready while this lives.
+class Ready {
+ public:
+  explicit Ready(const Kernels& kernels) : kernels_(kernels) { kernels_.begin(); }
+  ~Ready() { kernels_.end(); }
+  Ready(const Ready&) = delete;
+
+ private:
+  const Kernels& kernels_;
+};
+
 // A thread's share of a call: some sequences, and a team with whom it shares them. Sequences are divided among threads; a
 // single one is everybody's.
 struct Share {
@@ -51,6 +62,7 @@ void run(const Model& m, int64_t steps, int64_t B, int64_t piece, const StateArr
   Stopwatch watch;
   std::optional<Walk> common;
   parallel_or_alone(several, [&](const Team& team) {
+    const Ready ready(m.kernels);
     if (team.thread == 0) shared = team.threads > 1;
     Share share = share_of(team, B);
     const Range all = share.sequences;

@@ -52,6 +52,9 @@ struct CellRows {
 enum CellIndex { RNN_TANH, RNN_RELU, GRU, LSTM, MLSTM, MINGRU, MINLSTM, SRU, RGLRU, CELLS };
 
 struct Kernels {
+  // Around a thread's calls of the others: its matrix unit is made ready, and let go of.
+  void (*begin)();
+  void (*end)();
   Products products[WEIGHT_TYPES];
   void (*cell[CELLS])(const CellRows&);
   // mlstm: h = the last gate of a, times m, which has it alone.

@@ -41,8 +41,13 @@ struct alignas(64) TileConfig {
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-// GCC 12's _tile_loadconfig tells the compiler of 8 of the 64 bytes.
-RHAPSODE_INLINE void load_config(const TileConfig& config) { __asm__ volatile("ldtilecfg %0" : : "m"(config)); }
+// (GCC 12's _tile_loadconfig tells the compiler of 8 of the 64 bytes.)
+void begin() {
+  const TileConfig config;
+  __asm__ volatile("ldtilecfg %0" : : "m"(config));
+}
+
+void end() { _tile_release(); }
 
 // Tile c += tile a (inputs) times tile b (weights). (The intrinsics take literal numbers only.)
 #define RHAPSODE_MULTIPLY(c, a, b)              \
@@ -80,11 +85,11 @@ RHAPSODE_INLINE void tiles(const PackedMatrix& m, int64_t group, int64_t line, O
   _tile_zero(3);
   for (int64_t k = 0; k < m.steps; k += 16, w += 16 * stride, in += 64) {
     _tile_loadd(4, in, x.stride);
-    if (ROW_TILES > 1) _tile_loadd(5, in + TILE_ROWS * x.stride, x.stride);
     _tile_stream_loadd(6, w, stride);
-    if (LINES > 1) _tile_stream_loadd(7, w + STEP_BYTES, stride);
     RHAPSODE_MULTIPLY(0, 4, 6);
+    if (LINES > 1) _tile_stream_loadd(7, w + STEP_BYTES, stride);
     if (LINES > 1) RHAPSODE_MULTIPLY(1, 4, 7);
+    if (ROW_TILES > 1) _tile_loadd(5, in + TILE_ROWS * x.stride, x.stride);
     if (ROW_TILES > 1) RHAPSODE_MULTIPLY(2, 5, 6);
     if (ROW_TILES > 1 && LINES > 1) RHAPSODE_MULTIPLY(3, 5, 7);
   }
@@ -116,7 +121,6 @@ RHAPSODE_INLINE void tile_block(const PackedMatrix& m, int64_t group, int64_t li
 template <class Type>
 void product_by_tiles(const PackedMatrix& m, Range groups, Operand x, int64_t rows, const float* const* base, float* y,
                       int64_t ld) {
-  load_config(TileConfig{});
   for (int64_t g = groups.first; g < groups.last; g++, y += GROUP * LINE) {
     for (int64_t line = 0; line < m.lines_in(g); line += 2) {
       int lines = m.lines_in(g) - line > 1 ? 2 : 1;
@@ -126,7 +130,6 @@ void product_by_tiles(const PackedMatrix& m, Range groups, Operand x, int64_t ro
       }
     }
   }
-  _tile_release();
 }
 
 void product_int8(const PackedMatrix& m, Range groups, Operand x, int64_t rows, const float* const* base, float* y,
@@ -137,6 +140,7 @@ void product_int8(const PackedMatrix& m, Range groups, Operand x, int64_t rows, 
 
 Kernels make_amx_table() {
   Kernels table = make_table();
+  table.begin = begin, table.end = end;
   table.products[static_cast<int>(WeightType::bf16)] = {4, prepare_bf16, product_by_tiles<Bf16Tiles>};
   table.products[static_cast<int>(WeightType::int8)].product = product_int8;
   return table;

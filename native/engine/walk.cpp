@@ -71,6 +71,7 @@ void Walk::get_row(const StateArray& array, int64_t row, float* plain) const {
 
 void Walk::drop_row(int64_t row) {
   rows_--;
+  own_[0].held = nullptr;
   for (size_t l = 0; l < states_.size(); l++) {
     float* h = const_cast<float*>(last_h(l, own_[0]));
     if (row < rows_) copy(h + rows_ * m_.width, h + row * m_.width, m_.width);
@@ -104,7 +105,7 @@ void Walk::read(const int32_t* ids, int64_t T, const Team& team) {
   }
   if (m_.config.norm != NormKind::none) x = normalise(m_.norm, x, m_.config.hidden, n, own);
   own.outputs = x.data, own.ld_outputs = x.ld;
-  own.pieces++, own.last_steps = T;
+  own.pieces++, own.last_steps = T, own.held = nullptr;
 }
 
 // The vectors that the first layer reads, if it reads vectors.
@@ -127,7 +128,8 @@ Walk::Vectors Walk::normalise(const NormWeights& norm, Vectors x, int64_t width,
 Operand Walk::prepare(const PackedMatrix& w, const float* x, int64_t ld, int64_t n, Own& own) const {
   const Products& p = m_.products();
   Operand operand{own.operand.data(), w.steps * p.operand_bytes, own.operand_scale.data()};
-  p.prepare(x, ld, n, w.inputs, w.steps, operand);
+  if (x != own.held) p.prepare(x, ld, n, w.inputs, w.steps, operand);
+  own.held = nullptr;
   return operand;
 }
 
@@ -196,7 +198,9 @@ void Walk::multiply(const Layer& layer, Vectors before, const float* const* rece
 void Walk::logits(int64_t first, int64_t n, Range groups, float* y, const Team& team) {
   Own& own = own_[static_cast<size_t>(team.thread)];
   std::fill_n(own.base.begin(), n, m_.output_bias.data());
-  Operand operand = prepare(m_.output, own.outputs + first * own.ld_outputs, own.ld_outputs, n, own);
+  const float* x = own.outputs + first * own.ld_outputs;
+  Operand operand = prepare(m_.output, x, own.ld_outputs, n, own);
+  if (x == last_h(0, own) && n == rows_) own.held = x;
   m_.products().product(m_.output, groups, operand, n, own.base.data(), y + groups.first * GROUP * LINE, m_.logit_width);
 }
 

@@ -39,6 +39,7 @@ class Walk {
     Buffer<float> vector, normed, convolved, input, gates, inner_gates;
     std::vector<Buffer<float>> past;     // by layer: the last vectors that its convolution read, those of a row together
     Buffer<uint8_t> operand;
+    const float* held = nullptr;         // the state that the operand was made of, where the next piece begins with that
     Buffer<float> operand_scale;
     std::vector<const float*> base;
     int64_t pieces = 0, last_steps = 1;  // pieces read, and the length of the latest
