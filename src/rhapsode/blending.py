@@ -32,6 +32,8 @@ from rhapsode.sampling import log_softmax
 from rhapsode.text.tokenizer import carried_over, joined_tokenizer
 
 Unit = Literal["symbols", "words"]
+NEVER = 80.0
+"""Nats by which a label is less likely than the boundary to a model that knows none."""
 
 
 def blend(
@@ -49,7 +51,8 @@ def blend(
 
     Raises:
         ConfigError: the weights are not one positive number for each model, or go with turns; turns is not positive.
-        TokenizerError: the models' symbols are of different kinds, or are different parts of words (bpe).
+        TokenizerError: the models' symbols are of different kinds, or are different parts of words (bpe); or two
+            models know different labels.
     """
     return TextModel(BlendEngine([model.engine for model in models], weights, turns, turns_of))
 
@@ -85,21 +88,40 @@ class BlendEngine(Engine):
             raise ConfigError("turns_of", turns_of, ", ".join(typing.get_args(Unit)))
         self.tokenizer = joined_tokenizer([engine.tokenizer for engine in self.engines])
         self._own = [self._own_ids(engine) for engine in self.engines]
-        self._share = [np.log(np.bincount(own)[own]) for own in self._own]
+        self._share = [self._shares(engine, own) for engine, own in zip(self.engines, self._own, strict=True)]
         self._layers = [len(engine.initial_state(1).layers) for engine in self.engines]
         self.precision = max((engine.precision for engine in self.engines), key=list(typing.get_args(Precision)).index)
 
     def _own_ids(self, engine: Engine) -> np.ndarray:
         """What the engine reads for each symbol of the blend: [V], int32."""
-        own = carried_over(engine.tokenizer, self.tokenizer)
+        own, known = carried_over(engine.tokenizer, self.tokenizer), self._known(engine)
+        own[known:] = self._opening(engine)
         return np.where(own < 0, engine.tokenizer.unknown or 0, own).astype(np.int32)
+
+    def _opening(self, engine: Engine) -> int:
+        """The symbol that opens the engine's texts: their start, where it is one, else the boundary."""
+        tokenizer, start = engine.tokenizer, engine.training.get("start")
+        ids = tokenizer.encode(start) if isinstance(start, str) else ()
+        return int(ids[0]) if len(ids) == 1 and ids[0] != tokenizer.unknown else tokenizer.boundary
+
+    def _shares(self, engine: Engine, own: np.ndarray) -> np.ndarray:
+        """What is taken off the engine's log-probability of what it reads for each symbol: [V], nats."""
+        known, share = self._known(engine), np.full(len(own), NEVER)
+        share[:known] = np.log(np.bincount(own[:known])[own[:known]])
+        return share
+
+    def _known(self, engine: Engine) -> int:
+        """How many of the blend's symbols the engine has an opinion of: all, or all but the labels, which are last."""
+        return self.tokenizer.vocab_size - (0 if engine.tokenizer.labels else len(self.tokenizer.labels))
 
     @cached_property
     def training(self) -> dict[str, Any]:
-        """What decides how texts begin and end: with the start of the first model that has one; else documents end."""
+        """What decides how texts begin and end: with a label, or with the start of the first model that has one; else
+        documents end."""
         all_training = [engine.training for engine in self.engines]
         found: dict[str, Any] = {}
-        if starts := [training["start"] for training in all_training if training.get("start")]:
+        starts = [training["start"] for training in all_training if training.get("start")]
+        if starts and not self.tokenizer.labels:
             found["start"] = starts[0]
         if all(training.get("batches") == "documents" for training in all_training):
             found["batches"] = "documents"

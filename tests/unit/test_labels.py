@@ -17,13 +17,15 @@ from models import LETTERS, char_tokenizer, random_model
 from rhapsode.config import CorpusConfig
 from rhapsode.draft import Draft
 from rhapsode.engine import open_engine
-from rhapsode.errors import ConfigError, CorpusError, ModelFileError, SourceError
+from rhapsode.errors import ConfigError, CorpusError, ModelFileError, SourceError, TokenizerError
 from rhapsode.evaluate import evaluate, part_of, score, score_all
 from rhapsode.model import Model
+from rhapsode.position import beginning, read
 from rhapsode.sampling import log_softmax, softmax
+from rhapsode.session import Session
 from rhapsode.text import split, spool
 from rhapsode.text.corpus import Corpus, prepare
-from rhapsode.text.tokenizer import carried_over, grown_tokenizer, label_id, train_tokenizer
+from rhapsode.text.tokenizer import carried_over, grown_tokenizer, label_id, tokenizer_from_json, train_tokenizer
 from rhapsode.training.start import start
 
 WORDS = {"news": ["war", "vote", "law", "court"], "sport": ["goal", "team", "match"], "ü, ": ["egg", "rice"]}
@@ -337,3 +339,42 @@ def test_a_damaged_model_with_labels_says_so():
     file.parameters["output.bias"][:] = np.nan
     with pytest.raises(ModelFileError, match="not a number"):
         Model(file).generate(seed=1)
+
+
+def letters_model(seed: int, labels: tuple[str, ...] = (), start: str = "") -> Model:
+    tokenizer = tokenizer_from_json(char_tokenizer(LETTERS).to_json() | {"labels": list(labels)})
+    return Model(random_model(tokenizer, seed, {"start": start}, hidden=12, scale=1.0))
+
+
+@pytest.mark.parametrize("start", ["", "\n"])
+@pytest.mark.parametrize("how", [{}, {"weights": [3, 1, 1]}, {"turns": 2}])
+def test_a_blend_of_models_with_labels_and_without(how, start):
+    """Those without have no say in labels, read one as what opens their texts, and say of the text what they would."""
+    models = [letters_model(1, start=start), letters_model(2, LABELS), letters_model(3, LABELS[::-1])]
+    blended = rhapsode.blend(models, **how)
+    assert sorted(blended.labels) == sorted(LABELS)
+    log_p = log_softmax(blended.session("bad", label="a").position.logits)
+    assert np.exp(log_p).sum() == pytest.approx(1)
+    if "turns" not in how:
+        opening = models[0].tokenizer.encode(start) if start else np.array([models[0].tokenizer.boundary])
+        engine = models[0].engine
+        plain = Session(engine, read(engine, beginning(engine), opening)[1])
+        plain.skim("bad")
+        each = [plain, *(model.session("bad", label="a") for model in models[1:])]
+        p = [np.exp(log_softmax(session.position.logits))[: len(LETTERS)] for session in each]
+        expected = np.average(p, axis=0, weights=how.get("weights"))
+        np.testing.assert_allclose(np.exp(log_p)[: len(LETTERS)], expected, rtol=1e-4)
+    assert blended.generate("bad", label="a", length=20, seed=1) != blended.generate(
+        "bad", label="the sea", length=20, seed=1
+    )
+    drawn = {text.label for text in blended.samples(count=20, length=5, seed=1)}
+    assert drawn == set(LABELS)
+    assert blended.session("bad").label in LABELS
+    assert 0 < blended.score("bad", label="a").nats_total < 100
+
+
+def test_a_blend_of_models_with_different_labels_is_refused():
+    with pytest.raises(TokenizerError, match="found labels b, c, expected a, b, or none"):
+        rhapsode.blend([letters_model(1, ("a", "b")), letters_model(2), letters_model(3, ("b", "c"))])
+    with pytest.raises(ConfigError, match="label: found 'x', allowed: a, the sea"):
+        rhapsode.blend([letters_model(1), letters_model(2, LABELS)]).generate(label="x")

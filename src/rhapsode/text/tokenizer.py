@@ -66,22 +66,22 @@ def grown_tokenizer(
 
 
 def joined_tokenizer(tokenizers: Sequence[Tokenizer]) -> Tokenizer:
-    """The tokenizer of all symbols of these.
+    """The tokenizer of all symbols of these, and of the labels of those that have some.
 
     Raises:
         TokenizerError: they differ in kind, case or labels; or are of kind bpe, and differ: the same text has other
             parts.
     """
-    joined = tokenizers[0]
+    joined, labels = tokenizers[0], next((t.labels for t in tokenizers if t.labels), ())
     for other in tokenizers[1:]:
         if (other.kind, other.lowercase) != (joined.kind, joined.lowercase):
             raise TokenizerError(f"tokenizer: found {_described(other)}, expected {_described(joined)}")
-        if other.labels != tokenizers[0].labels:
-            raise TokenizerError(f"tokenizer: found labels {other.labels}, expected {tokenizers[0].labels}")
-        if other.kind == "bpe" and other.to_json() != joined.to_json():
+        if other.labels and set(other.labels) != set(labels):
+            raise TokenizerError(f"tokenizer: found labels {_some(other.labels)}, expected {_some(labels)}, or none")
+        if other.kind == "bpe" and _labelled(other, ()).to_json() != _labelled(joined, ()).to_json():
             raise TokenizerError("tokenizer: found bpe symbols of another training, expected the same ones")
         joined = _joined(joined, other)
-    return _labelled(joined, tokenizers[0].labels)
+    return _labelled(joined, labels)
 
 
 def _joined(base: Tokenizer, added: Tokenizer) -> Tokenizer:
@@ -109,9 +109,12 @@ def label_id(tokenizer: Tokenizer, label: str | None) -> int:
         ConfigError: the tokenizer has no such label.
     """
     if label not in tokenizer.labels:
-        some = ", ".join(tokenizer.labels[:8]) + ", …" * (len(tokenizer.labels) > 8)
-        raise ConfigError("label", label, some or "none: the model's texts have no labels")
+        raise ConfigError("label", label, _some(tokenizer.labels) or "none: the model's texts have no labels")
     return tokenizer.vocab_size - len(tokenizer.labels) + tokenizer.labels.index(label)
+
+
+def _some(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:8]) + ", …" * (len(labels) > 8)
 
 
 def carried_over(old: Tokenizer, new: Tokenizer) -> np.ndarray:
