@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -299,6 +300,53 @@ def test_a_corpus_is_reused_until_text_or_settings_change(tmp_path):
     assert other.digest != first.digest
     write(tmp_path / "a.txt", "some other text")
     assert prepare([source], CorpusConfig()).path != first.path
+
+
+def sizes(corpora: list[Corpus]) -> int:
+    return sum(file.stat().st_size for corpus in corpora for file in corpus.path.iterdir())
+
+
+def test_the_cache_keeps_what_was_used_last(tmp_path, monkeypatch):
+    corpora = [made(tmp_path, NAMES + str(i), f"{i}.txt") for i in range(4)]
+    foreign = tmp_path / "cache" / "corpora" / "notes"
+    write(foreign / "mine.txt", "x" * 99_999)
+    hours = {0: 4, 1: 7, 2: 5, 3: 6}
+    for i, age in hours.items():
+        used = time.time() - age * 3600
+        os.utime(corpora[i].path, (used, used))
+    again = prepare([str(tmp_path / "1.txt")], CorpusConfig())  # the oldest is used again
+    monkeypatch.setattr(cache, "BOUND", sizes([corpora[0], corpora[1]]) + 10)
+    tokens = np.array(corpora[3].train.tokens)
+    new = made(tmp_path, NAMES + "new", "new.txt")
+    left = {path.name for path in new.path.parent.iterdir()}
+    assert left == {again.path.name, new.path.name, "notes"}
+    np.testing.assert_array_equal(corpora[3].train.tokens, tokens)  # it was open
+    assert made(tmp_path, NAMES + "0", "0.txt").digest == corpora[0].digest
+
+
+def test_what_was_just_used_stays_in_a_full_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "BOUND", 0)
+    corpora = [made(tmp_path, NAMES + str(i), f"{i}.txt") for i in range(3)]
+    assert all(corpus.path.exists() for corpus in corpora)
+
+
+def test_many_prepare_in_a_full_cache_at_once(tmp_path, monkeypatch):
+    """Whoever loses what it had just found makes it anew."""
+    monkeypatch.setattr(cache, "BOUND", 0)
+    for i in range(6):
+        write(tmp_path / f"{i}.txt", NAMES + str(i))
+
+    def prepared(turn: int) -> str:
+        corpus = prepare([str(tmp_path / f"{turn % 6}.txt")], CorpusConfig())
+        return corpus.tokenizer.decode(corpus.train.tokens) + corpus.tokenizer.decode(corpus.held_out.tokens)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = []
+        for turn in range(6):
+            for path in tmp_path.glob("cache/corpora/*"):
+                os.utime(path, (0, 0))
+            found += pool.map(prepared, range(4 * turn, 4 * turn + 4))
+    assert [len(set(found[i::6])) for i in range(6)] == [1] * 6
 
 
 def test_a_damaged_corpus_in_the_cache_is_made_again(tmp_path):

@@ -1,4 +1,4 @@
-"""Where prepared corpora are kept, and by what key."""
+"""Where prepared corpora are kept, by what key, and for how long."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -20,9 +21,16 @@ from rhapsode.files import make_folder
 from rhapsode.text.source import Source
 from rhapsode.text.tokenizer import Tokenizer
 
+KEY = re.compile("[0-9a-f]{32}")
+"""What `corpus_key` gives, and a corpus in the cache is called."""
 PREFIX = ".rhapsode-prepare-"
 STALE = 24 * 3600
 """Seconds after which a working folder is one that a killed run has left."""
+
+BOUND = 5_000_000_000
+"""Bytes that the corpora in the cache may have together."""
+IN_USE = 3600
+"""Seconds after a corpus was last asked for in which it is not removed."""
 
 
 def cache_folder() -> Path:
@@ -83,3 +91,29 @@ def working_folder(parent: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def touch(corpus: Path) -> None:
+    """Note that the corpus in the cache is used now."""
+    with contextlib.suppress(OSError):
+        os.utime(corpus)
+
+
+def trim() -> None:
+    """Remove corpora from the cache, those that were not asked for for the longest time first, down to `BOUND`.
+
+    Each is taken away whole, in one step, so that another process finds it or does not. One that has its files open
+    keeps them where the system can remove open files; elsewhere the corpus stays.
+    """
+    found = []
+    for folder in cache_folder().iterdir():
+        with contextlib.suppress(OSError):
+            if KEY.fullmatch(folder.name):
+                found.append((folder.stat().st_mtime, sum(file.stat().st_size for file in folder.iterdir()), folder))
+    total = sum(size for _, size, _ in found)
+    for used, size, folder in sorted(found):
+        if total <= BOUND or time.time() - used < IN_USE:
+            return
+        with contextlib.suppress(OSError), working_folder(cache_folder()) as work:
+            os.rename(folder, work / folder.name)
+            total -= size

@@ -19,7 +19,7 @@ from typing import Any
 
 from rhapsode.config import CorpusConfig
 from rhapsode.errors import CorpusError, OutputError, SourceError
-from rhapsode.text.cache import cache_folder, corpus_key, fingerprint, working_folder
+from rhapsode.text.cache import cache_folder, corpus_key, fingerprint, touch, trim, working_folder
 from rhapsode.text.documents import documents, labelled_documents, resolve
 from rhapsode.text.overlap import Overlap, find_overlap
 from rhapsode.text.reading import Reader, new_decoder
@@ -136,7 +136,10 @@ def _prepare(
         note(text)
     prints = [fingerprint(source) for source in found]
     key = corpus_key(FORMAT, prints, config, base)
+    cached = target is None
     target = target or cache_folder() / key
+    if cached:
+        touch(target)
     corpus = _existing(target, key, note)
     if corpus is None:
         size = sum(p["size"] for p in prints)
@@ -144,6 +147,8 @@ def _prepare(
             note(f"preparing {size / 1e6:,.0f} MB of text")
         _install(_build(found, config, base, key, prints, work), target, key, work)
         corpus = _existing(target, key, note)
+        if cached:
+            trim()
     if corpus is None:
         raise OutputError(f"{target}: another program has just changed it")
     return corpus
