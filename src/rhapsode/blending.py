@@ -101,7 +101,7 @@ class BlendEngine(Engine):
     def _opening(self, engine: Engine) -> int:
         """The symbol that opens the engine's texts: their start, where it is one, else the boundary."""
         tokenizer, start = engine.tokenizer, engine.training.get("start")
-        ids = tokenizer.encode(start) if isinstance(start, str) else ()
+        ids = tokenizer.encode(start or "")
         return int(ids[0]) if len(ids) == 1 and ids[0] != tokenizer.unknown else tokenizer.boundary
 
     def _shares(self, engine: Engine, own: np.ndarray) -> np.ndarray:
