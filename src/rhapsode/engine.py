@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -141,6 +141,8 @@ def open_engine(model: ModelFile, precision: Precision | Literal["auto"] = "auto
         ConfigError: the engine does not have the precision, or there is no such engine.
         MissingDependency: the native engine was asked for and was not built.
     """
+    if precision not in ("auto", *get_args(Precision)):
+        raise ConfigError("precision", precision, ", ".join(("auto", *get_args(Precision))))
     name = os.environ.get("RHAPSODE_ENGINE", "")
     if name not in ("", "native", "numpy"):
         raise ConfigError("RHAPSODE_ENGINE", name, "native, numpy")

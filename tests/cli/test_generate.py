@@ -143,6 +143,10 @@ def test_logprobs_and_alternatives(run, file):
     assert r" '\n' " in run(file, "--only", "\n", *words)[1]
 
 
+def test_numbers_that_are_none_are_shown_as_typed(run, file):
+    assert run(file, "--temperatures", "1,x")[2] == "rhapsode: --temperatures: found '1,x', allowed: numbers from 0\n"
+
+
 def test_beam_search(run, file):
     texts = json.loads(run(file, "--beams", "3", "--samples", "2", "--length", "5", "--json")[1])["texts"]
     assert [t["seed"] for t in texts] == [None, None]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from models import random_model
-from rhapsode.engine import Engine, rows, stack
+from rhapsode.engine import Engine, open_engine, rows, stack
+from rhapsode.errors import ConfigError
 from rhapsode.modelfile import ModelFile
 from rhapsode.nn.cells import CELLS
 from rhapsode.nn.forward import forward
@@ -16,6 +17,13 @@ from rhapsode.sampling import log_softmax
 
 def state_arrays(state):
     return [array for layer in state.layers for array in layer]
+
+
+@pytest.mark.parametrize("name", ["native", "numpy"])
+def test_an_unknown_precision_is_refused(monkeypatch, name):
+    monkeypatch.setenv("RHAPSODE_ENGINE", name)
+    with pytest.raises(ConfigError, match="precision: found 'fp64', allowed: auto, fp32"):
+        open_engine(random_model(), "fp64")
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))

@@ -296,7 +296,7 @@ def _value(field: Field, hint: Any, words: Any) -> Any:
     """The value that the words mean, checked."""
     kind = _kind(hint)
     if kind == tuple[float, ...]:
-        return checked(field, hint, tuple(words))
+        return checked(field, hint, words[0] if len(words) == 1 else tuple(words))
     if _many(hint):
         return tuple(words)
     if kind in (int, float):
