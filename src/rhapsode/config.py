@@ -323,6 +323,10 @@ NOT_OF_CLASSIFIERS = (
 """Fields of the other configurations that classifiers do without."""
 
 
+BUDGETS = ("minutes", "epochs", "steps")
+"""Fields of `TrainConfig` that say when training ends: one of them."""
+
+
 @dataclass(frozen=True)
 class TrainConfig(Config):
     """How to train: budget, batches, optimiser, schedule, checks. The defaults are rhapsode's recipe."""
@@ -370,7 +374,7 @@ class TrainConfig(Config):
     precision: Literal["auto", "fp32", "bf16"] = option("auto", "of matrix products; weights, state and sums are fp32")
 
     def check(self) -> None:
-        named = [n for n in ("minutes", "epochs", "steps") if getattr(self, n) is not None]
+        named = [n for n in BUDGETS if getattr(self, n) is not None]
         if len(named) > 1:
             raise ConfigError(named[1], getattr(self, named[1]), f"one budget only, and {named[0]} is given")
         if self.nesterov and not (self.momentum > 0 and self.optimizer == "sgd"):

@@ -21,11 +21,18 @@ KeyboardInterrupt.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rhapsode.classify.classifier import SequenceClassifier
     from rhapsode.model import Model
+
+
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """The first of the names with commas between, for a message; ``…`` stands for more than `most`."""
+    texts = list(map(str, names))
+    return ", ".join(texts[:most] + ["…"] * (len(texts) > most))
 
 
 class RhapsodeError(Exception):

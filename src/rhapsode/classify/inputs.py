@@ -8,7 +8,7 @@ import numpy as np
 
 from rhapsode.classify.report import Label
 from rhapsode.config import CorpusConfig
-from rhapsode.errors import ConfigError
+from rhapsode.errors import ConfigError, listed
 from rhapsode.text.tokenizer import Tokenizer, train_tokenizer
 
 Input = str | Sequence[int] | np.ndarray
@@ -75,6 +75,5 @@ def indices(targets: Sequence[Label], labels: Sequence[Label], inputs: Sequence[
     index = {label: number for number, label in enumerate(labels)}
     for number, target in enumerate(targets):
         if target not in index:
-            names = ", ".join(map(str, labels[:12])) + (", …" if len(labels) > 12 else "")
-            raise ConfigError(f"targets[{number}]", target, f"a class that was learned: {names}")
+            raise ConfigError(f"targets[{number}]", target, f"a class that was learned: {listed(labels, 12)}")
     return np.array([index[target] for target in targets], np.int32)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rhapsode.config import ModelConfig, TrainConfig
+from rhapsode.config import BUDGETS, ModelConfig, TrainConfig
 
 LARGE_VOCABULARY = 1024
 """From this size on a table row for each symbol is too much, and an embedding is used."""
 STEPS, EPOCHS = 1000, (5, 50)
 """So many steps, but no fewer and no more passes than these."""
-BUDGETS = ("minutes", "epochs", "steps")
 
 
 def planned_model(named: Mapping[str, Any], vocab_size: int, specials: int) -> ModelConfig:

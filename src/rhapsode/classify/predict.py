@@ -11,6 +11,7 @@ import numpy as np
 from rhapsode.classify.examples import by_length, cut, padded
 from rhapsode.classify.file import ClassifierFile
 from rhapsode.nn.classifier import logits
+from rhapsode.sampling import log_softmax
 
 Logits = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From ids [T, B] and lengths [B] to logits [B, C]."""
@@ -34,14 +35,9 @@ def open_classifier(file: ClassifierFile) -> Logits:
 def probabilities(logits: Logits, sequences: Sequence[np.ndarray], length: int) -> np.ndarray:
     """[N, C], float64, of N sequences, none of them empty: the mean over the pieces of each."""
     pieces = cut(sequences, length)
-    chosen = [(group, _softmax(logits(*padded([pieces.ids[i] for i in group])))) for group in by_length(pieces.ids)]
-    sums = np.zeros((len(sequences), chosen[0][1].shape[1]))
-    for group, found in chosen:
-        np.add.at(sums, pieces.of[group], found)
+    groups = list(by_length(pieces.ids))
+    found = [np.exp(log_softmax(logits(*padded([pieces.ids[i] for i in group])))) for group in groups]
+    sums = np.zeros((len(sequences), found[0].shape[1]))
+    for group, p in zip(groups, found, strict=True):
+        np.add.at(sums, pieces.of[group], p)
     return sums / np.bincount(pieces.of)[:, None]
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """Over the last axis, in float64."""
-    exps = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
-    return exps / exps.sum(-1, keepdims=True)

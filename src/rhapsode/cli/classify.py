@@ -9,7 +9,7 @@ from rhapsode.cli.measuring import READING_FIELDS, reading_options
 from rhapsode.cli.options import CommandOptions, argument
 from rhapsode.cli.output import note, print_json
 from rhapsode.config import CorpusConfig, option
-from rhapsode.errors import ModelFileError, SourceError
+from rhapsode.errors import ModelFileError, SourceError, listed
 
 if TYPE_CHECKING:
     from rhapsode.classify.classifier import SequenceClassifier
@@ -82,7 +82,7 @@ def measure(options: Options, classifier: SequenceClassifier, config: CorpusConf
     known = {str(label): label for label in classifier.labels}
     for one in found:
         if one not in known:
-            names = ", ".join(map(repr, list(known)[:12])) + (", …" if len(known) > 12 else "")
+            names = listed(map(repr, known), 12)
             raise SourceError(f"{', '.join(options.file)}: class {one!r} was not learned; the classifier knows {names}")
     report = classifier.evaluate(texts, [known[one] for one in found])
     if options.json:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rhapsode.cli.options import config_options
 from rhapsode.cli.output import note
 from rhapsode.config import CorpusConfig, option
-from rhapsode.errors import ConfigError, SourceError
+from rhapsode.errors import ConfigError, SourceError, listed
 
 if TYPE_CHECKING:
     from rhapsode.modelfile import ModelFile
@@ -100,7 +100,7 @@ def _has_labels(reader: Reader) -> bool:
 
 def _labelled(reader: Reader, tokenizer: Tokenizer) -> Text:
     """The rows of a table with the labels they have."""
-    known = ", ".join(tokenizer.labels[:8]) + ", …" * (len(tokenizer.labels) > 8)
+    known = listed(tokenizer.labels)
     if not _has_labels(reader):
         raise SourceError(f"{reader.name}: its texts have no labels: name theirs with --label, one of {known}")
     pairs = list(reader.labelled(reader.config.label or ""))

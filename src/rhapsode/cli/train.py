@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rhapsode.cli.options import CommandOptions, argument, config_options
 from rhapsode.cli.output import note, print_json
-from rhapsode.config import CorpusConfig, ModelConfig, TrainConfig, option
+from rhapsode.config import BUDGETS, CorpusConfig, ModelConfig, TrainConfig, option
 
 if TYPE_CHECKING:
     from rhapsode.modelfile import ModelFile
@@ -80,7 +80,7 @@ def describe(run: Run) -> None:
         note(f"overlap   {corpus.overlap}")
     m, t = d.model, d.train
     note(f"model     {m.cell}, {m.layers} x {m.hidden}, {run.parameter_count():,} parameters; backend {d.backend}")
-    budget = next(f"{getattr(t, n):g} {n}" for n in ("minutes", "epochs", "steps") if getattr(t, n) is not None)
+    budget = next(f"{getattr(t, n):g} {n}" for n in BUDGETS if getattr(t, n) is not None)
     note(f"training  {budget}; {t.batches}, {t.batch_size} x {t.length} symbols a step; {t.optimizer}, lr {t.lr:g}")
     for reason in d.reasons:
         note(f"planned   {reason}")

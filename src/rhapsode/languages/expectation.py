@@ -19,8 +19,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rhapsode.errors import LanguageError
-from rhapsode.languages.grammar import Grammar, Nonterminal, Rule, nonterminals, some_derivation
+from rhapsode.errors import LanguageError, listed
+from rhapsode.languages.grammar import Grammar, Rule, nonterminals, some_derivation
 
 MARGIN = 1e-9
 """A spectral radius this close to 1 counts as 1."""
@@ -68,8 +68,8 @@ def check_ends(grammar: Grammar) -> None:
         radius = max(abs(np.linalg.eigvals(matrix[np.ix_(group, group)])))
         if radius >= 1 - MARGIN:
             raise LanguageError(
-                f"a grammar without end: {_listed([names[i] for i in group])} leads back to itself {radius:.4g} times "
-                "on average, allowed: less than once"
+                f"a grammar without end: {listed((names[i] for i in group), 3)} leads back to itself "
+                f"{radius:.4g} times on average, allowed: less than once"
             )
 
 
@@ -87,7 +87,3 @@ def reachable(matrix: np.ndarray) -> np.ndarray:
     for _ in range(len(matrix).bit_length()):  # paths of up to twice the length
         reach |= reach.astype(np.float32) @ reach.astype(np.float32) > 0
     return reach
-
-
-def _listed(names: list[Nonterminal]) -> str:
-    return ", ".join(map(str, names[:3])) + (" …" if len(names) > 3 else "")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rhapsode.config import CorpusConfig
-from rhapsode.errors import CorpusError, OutputError, SourceError
+from rhapsode.errors import CorpusError, OutputError, SourceError, listed
 from rhapsode.text.cache import cache_folder, corpus_key, fingerprint, touch, trim, working_folder
 from rhapsode.text.documents import documents, labelled_documents, resolve
 from rhapsode.text.overlap import Overlap, find_overlap
@@ -211,7 +211,7 @@ def _notes(reader: Reader) -> Iterator[str]:
 
 
 def _check_amount(spool: Spool, config: CorpusConfig, sources: list[Source]) -> None:
-    names = ", ".join([source.name for source in sources[:3]] + ["…"] * (len(sources) > 3))
+    names = listed((source.name for source in sources), 3)
     if spool.chars == 0:
         raise SourceError(f"{names}: no text in it")
     left = sum(segment.chars for segment in segments(spool, config) if not segment.held_out)

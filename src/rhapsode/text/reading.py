@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, cast
 
 from rhapsode.config import CorpusConfig
-from rhapsode.errors import ConfigError, MissingDependency, SourceError
+from rhapsode.errors import ConfigError, MissingDependency, SourceError, listed
 
 BLOCK = 1 << 20
 """Bytes read at a time."""
@@ -135,7 +135,8 @@ class Reader:
     def _json_text(self, row: dict[str, Any], field: str, option: str, where: str) -> str:
         """A field's text; a label may be a number or a truth value, too."""
         if field not in row:
-            raise SourceError(f"{where} has no field {field!r}; it has {_names(row)}: choose one with {option}")
+            names = listed(map(repr, row)) or "none"
+            raise SourceError(f"{where} has no field {field!r}; it has {names}: choose one with {option}")
         value = row[field]
         if option == "--label" and isinstance(value, int | float):
             return json.dumps(value)
@@ -163,7 +164,9 @@ class Reader:
             return first.index(name)
         if name.isdecimal() and len(name) < 10:
             return int(name)
-        raise SourceError(f"{self.name}: no column {name!r}; it has {_names(first)}: choose one with {option}")
+        raise SourceError(
+            f"{self.name}: no column {name!r}; it has {listed(map(repr, first))}: choose one with {option}"
+        )
 
     def _cells(self, row: list[str], columns: list[int], line: int) -> tuple[str, ...]:
         if max(columns) >= len(row):
@@ -288,8 +291,3 @@ def lines(pieces: Iterator[str]) -> Iterator[str]:
             begun.append(rest)
     if begun:
         yield "".join(begun)
-
-
-def _names(names: Any) -> str:
-    shown = [repr(name) for name in list(names)[:8]]
-    return ", ".join(shown + ["…"] * (len(names) > 8)) or "none"

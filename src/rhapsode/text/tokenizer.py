@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rhapsode.config import CorpusConfig
-from rhapsode.errors import ConfigError, TokenizerError
+from rhapsode.errors import ConfigError, TokenizerError, listed
 from rhapsode.text.tokenizers.base import Decoder, Tokenizer
 from rhapsode.text.tokenizers.bpe import BpeTokenizer
 from rhapsode.text.tokenizers.byte import ByteTokenizer
@@ -77,7 +77,7 @@ def joined_tokenizer(tokenizers: Sequence[Tokenizer]) -> Tokenizer:
         if (other.kind, other.lowercase) != (joined.kind, joined.lowercase):
             raise TokenizerError(f"tokenizer: found {_described(other)}, expected {_described(joined)}")
         if other.labels and set(other.labels) != set(labels):
-            raise TokenizerError(f"tokenizer: found labels {_some(other.labels)}, expected {_some(labels)}, or none")
+            raise TokenizerError(f"tokenizer: found labels {listed(other.labels)}, expected {listed(labels)}, or none")
         if other.kind == "bpe" and _labelled(other, ()).to_json() != _labelled(joined, ()).to_json():
             raise TokenizerError("tokenizer: found bpe symbols of another training, expected the same ones")
         joined = _joined(joined, other)
@@ -109,12 +109,8 @@ def label_id(tokenizer: Tokenizer, label: str | None) -> int:
         ConfigError: the tokenizer has no such label.
     """
     if label not in tokenizer.labels:
-        raise ConfigError("label", label, _some(tokenizer.labels) or "none: the model's texts have no labels")
+        raise ConfigError("label", label, listed(tokenizer.labels) or "none: the model's texts have no labels")
     return tokenizer.vocab_size - len(tokenizer.labels) + tokenizer.labels.index(label)
-
-
-def _some(labels: Sequence[str]) -> str:
-    return ", ".join(labels[:8]) + ", …" * (len(labels) > 8)
 
 
 def carried_over(old: Tokenizer, new: Tokenizer) -> np.ndarray:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rhapsode.config import ELEMENTWISE, ModelConfig, TrainConfig, has_recurrent_matrix
+from rhapsode.config import BUDGETS, ELEMENTWISE, ModelConfig, TrainConfig, has_recurrent_matrix
 from rhapsode.text.batches import Batches, make_batches
 from rhapsode.text.corpus import Corpus
 from rhapsode.training.expectation import LITTLE_TEXT
@@ -111,7 +111,7 @@ def _choose_budget(c: _Chooser) -> None:
 
 
 def _names_budget(train: Mapping[str, Any]) -> bool:
-    return any(train.get(name) is not None for name in ("minutes", "epochs", "steps"))
+    return any(train.get(name) is not None for name in BUDGETS)
 
 
 def _is_little(corpus: Corpus) -> bool:

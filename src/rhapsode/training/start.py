@@ -13,7 +13,7 @@ from typing import Any
 
 from rhapsode import __version__
 from rhapsode.backends.base import load_cell, resolve_backend
-from rhapsode.config import CorpusConfig, ModelConfig, TrainConfig
+from rhapsode.config import BUDGETS, CorpusConfig, ModelConfig, TrainConfig
 from rhapsode.errors import ConfigError, RunError
 from rhapsode.files import write_json
 from rhapsode.modelfile import ModelFile
@@ -30,7 +30,6 @@ from rhapsode.training.speed import Stopwatch
 from rhapsode.training.transfer import check_corpus, corpus_fields, model_fields, starting_model
 
 Note = Callable[[str], None]
-BUDGETS = ("minutes", "epochs", "steps")
 
 
 def start(
