@@ -82,7 +82,7 @@ def test_a_blend_of_models(run, file, tmp_path):
     assert run(file, *words, "--turns", "2", "--turns-of", "words")[1].rstrip("\n") == turns.rstrip("\n")
     for wrong, said in (
         (("--blend", other, "--weights", "0.7"), "--weights: found (0.7,), allowed: 2 numbers above 0"),
-        (("--blend", other, "--weights", "0.7,x"), "--weights: found ('0.7,x',)"),
+        (("--blend", other, "--weights", "0.7,x"), "--weights: found '0.7,x'"),
         (("--blend", other, "--turns", "0"), "--turns: found 0"),
         (("--weights", "1,1"), "--weights: found (1.0, 1.0), allowed: only with --blend"),
         (("--turns", "3"), "--turns: found 3, allowed: only with --blend"),
