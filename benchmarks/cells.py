@@ -29,7 +29,8 @@ from torch import Tensor
 from torch.nn import functional
 
 import rhapsode._native as native
-from rhapsode.backends.base import Batch, Learner, Update, make_learner
+from rhapsode.backends.base import Batch, Learner, Update
+from rhapsode.backends.choose import make_learner
 from rhapsode.config import ELEMENTWISE, ModelConfig, TrainConfig
 from rhapsode.nn.cells import CELLS
 from rhapsode.nn.spec import initial_parameters

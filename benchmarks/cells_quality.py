@@ -32,7 +32,8 @@ from rich.table import Table
 os.environ["RHAPSODE_THREADS"] = "1"
 
 import rhapsode
-from rhapsode.backends.base import Batch, Update, make_learner
+from rhapsode.backends.base import Batch, Update
+from rhapsode.backends.choose import make_learner
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.nn.spec import initial_parameters, parameter_spec
 

@@ -31,7 +31,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rhapsode.benchmark.contest import TURNS, Entry, Side, Task, contest
+from rhapsode.benchmark.contest import TURNS, Side, contest
+from rhapsode.benchmark.task import Entry, Task
 from rhapsode.benchmark.training import work_per_token
 from rhapsode.config import ModelConfig
 

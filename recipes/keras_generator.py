@@ -23,7 +23,8 @@ import ancestors
 import numpy as np
 
 import rhapsode
-from rhapsode.backends.base import Learner, Update, make_learner
+from rhapsode.backends.base import Learner, Update
+from rhapsode.backends.choose import make_learner
 from rhapsode.nn.spec import initial_parameters
 from rhapsode.text.batches import Batch, make_batches
 

@@ -3,7 +3,8 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from rhapsode.backends.base import Batch, Update, make_learner
+from rhapsode.backends.base import Batch, Update
+from rhapsode.backends.choose import make_learner
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.nn.cells import CELLS
 from rhapsode.nn.spec import make_state, parameter_spec

@@ -139,7 +139,7 @@ def _check_model(out: str, corpus: Corpus) -> None:
     """That `rhapsode evaluate` finds in a model what torch, an implementation of its own, finds in it."""
     if importlib.util.find_spec("torch") is None:
         return
-    from rhapsode.backends.base import make_learner
+    from rhapsode.backends.choose import make_learner
 
     model, part = ModelFile.load(out), corpus.held_out
     cuts = part.starts[:65] if in_documents(corpus) else np.array([0, 512])

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rhapsode.backends.base import Batch, Update, make_learner
+from rhapsode.backends.base import Batch, Update
+from rhapsode.backends.choose import make_learner
 from rhapsode.config import TrainConfig
 from rhapsode.modelfile import ModelFile
 from rhapsode.nn.spec import Parameters, State

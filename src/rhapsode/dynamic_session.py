@@ -28,7 +28,7 @@ from rhapsode.modelfile import ModelFile
 from rhapsode.nn.spec import parameter_spec
 from rhapsode.position import RECENT, Position, read
 from rhapsode.sampling import log_softmax
-from rhapsode.session import Mark, Session, check_mark, finite
+from rhapsode.session import Mark, Session, check_mark
 from rhapsode.tensorfile import TensorFile
 
 SLOTS = ("exp_avg", "exp_avg_sq")
@@ -156,9 +156,9 @@ def restored(base: Engine, position: Position, file: TensorFile) -> DynamicSessi
 
 def _learned(base: Engine, file: TensorFile, segments: int) -> Learned:
     spec = parameter_spec(base.config)
-    weights = {p.name: finite(file, f"weights.{p.name}", p.shape) for p in spec}
+    weights = {p.name: file.finite(f"weights.{p.name}", p.shape) for p in spec}
     names = [(f"{slot}.{p.name}", p.shape) for slot in SLOTS for p in spec]
-    optimizer = {name: finite(file, f"optimizer.{name}", shape) for name, shape in names}
+    optimizer = {name: file.finite(f"optimizer.{name}", shape) for name, shape in names}
     updates = file.tensor("optimizer.updates", (1,), "I64")
     if updates[0] < 0 or any((optimizer[f"exp_avg_sq.{p.name}"] < 0).any() for p in spec):
         raise SessionError(f"{file.path}: what its optimiser remembers is below 0")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from rhapsode.backends.base import load_cell
+from rhapsode.backends.choose import load_cell
 from rhapsode.config import ModelConfig
 from rhapsode.engine import Engine, open_engine
 from rhapsode.errors import ConfigError
@@ -17,6 +17,7 @@ from rhapsode.modelfile import ModelFile, Precision
 from rhapsode.nn.forward import hidden
 from rhapsode.reading import skim
 from rhapsode.session import Session
+from rhapsode.sessionfile import load_session
 from rhapsode.text.tokenizer import Tokenizer
 from rhapsode.writer import Token
 
@@ -122,7 +123,7 @@ class TextModel:
         Raises:
             SessionError: the file is missing, no session, damaged, or of another model.
         """
-        return Session.load(self.engine, path)
+        return load_session(self.engine, path)
 
     def score(self, text: str, **options: Any) -> Score:
         """How surprising `text` is, by token and by character (see `rhapsode.evaluate.score`)."""

@@ -20,9 +20,8 @@ from rhapsode.errors import SessionError
 from rhapsode.generate import Written, beam_search, fresh_seed, samples, write
 from rhapsode.labels import label_of, likeliest, named
 from rhapsode.nn.spec import State
-from rhapsode.position import RECENT, Position, beginning, read, skim
+from rhapsode.position import Position, beginning, read, skim
 from rhapsode.rules import Rules
-from rhapsode.tensorfile import TensorFile
 from rhapsode.tensorfile import write as write_file
 from rhapsode.writer import Step, Token, Writer
 
@@ -176,25 +175,6 @@ class Session:
         head = {"format": FORMAT, "model": self.engine.digest, "pending": p.pending.hex()}
         return head, _state_arrays(p.state) | {"logits": p.logits, "recent": p.recent}
 
-    @staticmethod
-    def load(engine: Engine, path: str | Path) -> Session:
-        """The session that was saved to `path`, one that learns if that one did.
-
-        Raises:
-            SessionError: the file is missing, no session, damaged, or of another model.
-        """
-        file = TensorFile(path, ENTRY, "a session", SessionError)
-        if file.head.get("format") != FORMAT:
-            raise SessionError(f"{path}: format {file.head.get('format')!r} is not known; this version reads {FORMAT}")
-        if file.head.get("model") != engine.digest:
-            raise SessionError(f"{path}: a session of another model")
-        position = _position(engine, file)
-        if "dynamic" not in file.head:
-            return Session(engine, position)
-        from rhapsode.dynamic_session import restored
-
-        return restored(engine, position, file)
-
 
 def check_mark(mark: Mark, engine: Engine, learns: bool) -> None:
     """Whether a session of this engine's model may go to the mark.
@@ -209,13 +189,6 @@ def check_mark(mark: Mark, engine: Engine, learns: bool) -> None:
         raise SessionError(f"the mark was made by a session that {'does not learn' if learns else 'learns'}")
 
 
-def finite(file: TensorFile, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """A tensor of a session file, if all of it is numbers."""
-    if not np.isfinite(array := file.tensor(name, shape)).all():
-        raise SessionError(f"{file.path}: tensor {name} holds what is not a number")
-    return array
-
-
 def _state_arrays(state: State) -> dict[str, np.ndarray]:
     """The state's arrays by name."""
     return {
@@ -223,24 +196,3 @@ def _state_arrays(state: State) -> dict[str, np.ndarray]:
         for number, layer in enumerate(state.layers)
         for field, array in zip(layer._fields, layer, strict=True)
     }
-
-
-def _position(engine: Engine, file: TensorFile) -> Position:
-    """The position that the file holds, if it is one of the model."""
-    V = engine.tokenizer.vocab_size
-    state = State(
-        tuple(
-            type(layer)(
-                *(finite(file, f"layers.{number}.{field}", getattr(layer, field).shape) for field in layer._fields)
-            )
-            for number, layer in enumerate(engine.initial_state(1).layers)
-        )
-    )
-    recent = file.tensor("recent", (None,), "I32")
-    if len(recent) > RECENT or (len(recent) and not 0 <= recent.min() <= recent.max() < V):
-        raise SessionError(f"{file.path}: its recent symbols are none of the model's")
-    try:
-        pending = bytes.fromhex(file.head["pending"])
-    except (KeyError, TypeError, ValueError):
-        raise SessionError(f"{file.path}: pending is {file.head.get('pending')!r}, expected hexadecimal") from None
-    return Position(state, finite(file, "logits", (V,)), recent, pending)

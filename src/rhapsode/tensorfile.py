@@ -62,6 +62,12 @@ class TensorFile:
             raise self._error(f"{self.path}: tensor {name} is {kind} {found}, expected {dtype} {expected}")
         return self._file.get_tensor(name) if self._mapped is None else self._view(name, found, kind)
 
+    def finite(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
+        """The tensor `name` of float32, if all of it is numbers."""
+        if not np.isfinite(array := self.tensor(name, shape)).all():
+            raise self._error(f"{self.path}: tensor {name} holds what is not a number")
+        return array
+
     def map(self) -> None:
         """From now on `tensor` gives views of the file, which no process can write into and all processes share.
 

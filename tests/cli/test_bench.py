@@ -9,7 +9,8 @@ import pytest
 
 from rhapsode import _native
 from rhapsode.benchmark import summary, training, writing
-from rhapsode.benchmark.contest import Entry, Side, Task, contest
+from rhapsode.benchmark.contest import Side, contest
+from rhapsode.benchmark.task import Entry, Task
 from rhapsode.cli.main import main
 from rhapsode.config import ModelConfig
 from rhapsode.errors import BenchmarkError, ConfigError

@@ -11,7 +11,8 @@ pytest.importorskip("rhapsode._native")
 
 from learners import UPDATE, close, close_parameters, model_configs, seeds
 from rhapsode.backends.base import Update
-from rhapsode.backends.classifier import LabelledBatch, make_classifier_learner
+from rhapsode.backends.choose import make_classifier_learner
+from rhapsode.backends.classifier import LabelledBatch
 from rhapsode.config import ClassifierConfig, ModelConfig, TrainConfig
 from rhapsode.nn.classifier import classifier_spec, logits
 

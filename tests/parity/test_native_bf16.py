@@ -19,7 +19,8 @@ if not _native.supports_bf16():
 
 import learners  # noqa: E402
 from learners import UPDATE, arrays, make, model_configs, random_batch, random_ids, random_state, seeds  # noqa: E402
-from rhapsode.backends.base import Update, make_learner  # noqa: E402
+from rhapsode.backends.base import Update  # noqa: E402
+from rhapsode.backends.choose import make_learner  # noqa: E402
 from rhapsode.backends.native.learner import precision  # noqa: E402
 from rhapsode.config import TrainConfig  # noqa: E402
 from rhapsode.nn.cells import CELLS  # noqa: E402

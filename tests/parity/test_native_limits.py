@@ -16,7 +16,8 @@ from rhapsode.errors import ConfigError  # noqa: E402
 
 TRAIN = """
 import sys, numpy as np
-from rhapsode.backends.base import Batch, Update, make_learner
+from rhapsode.backends.base import Batch, Update
+from rhapsode.backends.choose import make_learner
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.nn.spec import initial_parameters
 config = ModelConfig(vocab_size=65, hidden={hidden})
@@ -158,7 +159,8 @@ def test_a_fork_trains_on():
     """As data loaders and test runners do it: the child has threads of its own."""
     code = """
 import os, numpy as np
-from rhapsode.backends.base import Batch, Update, make_learner
+from rhapsode.backends.base import Batch, Update
+from rhapsode.backends.choose import make_learner
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.nn.spec import initial_parameters
 config = ModelConfig(vocab_size=5, hidden=40)
@@ -193,7 +195,7 @@ def test_evaluation_between_steps_changes_nothing():
 
 
 def test_default_backend():
-    from rhapsode.backends.base import resolve_backend
+    from rhapsode.backends.choose import resolve_backend
 
     assert resolve_backend("auto") == "native"
     assert TrainConfig().backend == "auto"

@@ -8,7 +8,8 @@ import pytest
 
 from models import random_model
 from rhapsode import _native
-from rhapsode.backends.base import Batch, Update, make_learner
+from rhapsode.backends.base import Batch, Update
+from rhapsode.backends.choose import make_learner
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.model import Model
 from rhapsode.nn.spec import initial_parameters

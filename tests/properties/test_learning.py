@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from rhapsode.backends.base import Update, make_learner
+from rhapsode.backends.base import Update
+from rhapsode.backends.choose import make_learner
 from rhapsode.nn.cells import CELLS
 from rhapsode.nn.spec import initial_parameters
 from rhapsode.text.batches import make_batches

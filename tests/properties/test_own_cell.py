@@ -16,7 +16,7 @@ from properties import test_batch_law as batch_law
 from properties import test_causality_law as causality_law
 from properties import test_chunk_law as chunk_law
 from properties import test_resume_law as resume_law
-from rhapsode.backends.base import load_cell, resolve_backend
+from rhapsode.backends.choose import load_cell, resolve_backend
 from rhapsode.cli.main import main
 from rhapsode.config import ModelConfig
 from rhapsode.engine import open_engine, rows

@@ -17,7 +17,6 @@ from rhapsode.model import Model
 from rhapsode.modelfile import ModelFile
 from rhapsode.nn.spec import parameter_spec
 from rhapsode.position import read
-from rhapsode.session import Session
 from rhapsode.text.tokenizers.word import WordTokenizer
 
 
@@ -254,7 +253,7 @@ def test_wrong_session_files_are_named(model, tmp_path):
     with pytest.raises(SessionError, match="cannot be read"):
         model.load_session(tmp_path / "none")
     with pytest.raises(SessionError):
-        Session.load(model.engine, tmp_path)
+        model.load_session(tmp_path)
 
 
 @given(st.data())

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import rhapsode
-from rhapsode.backends.base import StepResult, make_learner
+from rhapsode.backends.base import StepResult
+from rhapsode.backends.choose import make_learner
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.errors import ConfigError, CorpusError, RunError, TrainingError
 from rhapsode.modelfile import ModelFile

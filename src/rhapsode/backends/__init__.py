@@ -1,1 +1,1 @@
-"""What computes: the native core on CPUs, PyTorch elsewhere. A backend is known to the rest by `backends.base` only."""
+"""What computes: the native core on CPUs, PyTorch elsewhere. `base` tells what a backend is, `choose` gives one."""

@@ -5,23 +5,22 @@ arrays of its own kind (on its own device) and only turns into numpy for a check
 
 A learner holds no random state and no position: a step is a pure function of (weights, optimiser state, batch, state,
 `Update`). That is what makes a resumed run equal to one that was never stopped.
+
+The backends know this module, and it knows none of them; `rhapsode.backends.choose` makes a learner of one.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import math
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from rhapsode.config import ModelConfig, TrainConfig, is_own
-from rhapsode.errors import ConfigError, MissingDependency
+from rhapsode.config import ModelConfig
 from rhapsode.nn.spec import Parameters, State
 from rhapsode.text.batches import Batch
 
-__all__ = ["Batch", "Gradients", "Learner", "StepResult", "Update", "make_learner", "resolve_backend"]
+__all__ = ["Batch", "Gradients", "Learner", "StepResult", "Update"]
 
 
 class Update(NamedTuple):
@@ -104,55 +103,3 @@ class Learner(Protocol):
     def state_to_numpy(self, state: Any) -> State: ...
 
     def state_from_numpy(self, state: State) -> Any: ...
-
-
-def make_learner(model: ModelConfig, train: TrainConfig, parameters: Parameters) -> Learner:
-    """The learner on the backend that `train.backend` names (`resolve_backend`), with these weights.
-
-    Raises:
-        MissingDependency: the backend is not installed.
-    """
-    if resolve_backend(train.backend, model.cell) == "native":
-        from rhapsode.backends.native.learner import NativeLearner
-
-        return NativeLearner(model, train, parameters)
-    from rhapsode.backends.torch.learner import TorchLearner
-
-    return TorchLearner(model, train, parameters)
-
-
-def resolve_backend(backend: str, cell: str = "") -> str:
-    """`auto` is the native backend where it is built, else torch; a cell of the user's own runs on torch alone.
-
-    Raises:
-        ConfigError: the backend does not have the cell.
-        MissingDependency: the backend is not installed.
-    """
-    if is_own(cell):
-        if backend == "native":
-            raise ConfigError("backend", backend, f"torch, with cell {cell}")
-        backend = "torch"
-    found = {"native": _has("rhapsode._native"), "torch": _has("torch")}
-    if backend == "auto":
-        backend = "native" if found["native"] or not found["torch"] else "torch"
-    if not found[backend]:
-        cure = {"native": "pip install rhapsode, with a C++17 compiler", "torch": "pip install 'rhapsode[torch]'"}
-        raise MissingDependency(f"the {backend} backend is not installed: {cure[backend]}")
-    return backend
-
-
-def load_cell(path: str | Path) -> str:
-    """Run a Python file that has a cell of the user's own, and return the cell's name (`torch.own_cell`).
-
-    Raises:
-        ConfigError: it cannot be run, or what it has is no cell.
-        MissingDependency: torch is not installed.
-    """
-    resolve_backend("torch")
-    from rhapsode.backends.torch import own_cell
-
-    return own_cell.load_cell(path)
-
-
-def _has(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None

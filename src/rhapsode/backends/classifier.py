@@ -7,8 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from rhapsode.backends.base import StepResult, Update, resolve_backend
-from rhapsode.config import ClassifierConfig, ModelConfig, TrainConfig
+from rhapsode.backends.base import StepResult, Update
 from rhapsode.nn.spec import Parameters
 
 
@@ -45,20 +44,3 @@ class ClassifierLearner(Protocol):
     def parameters(self) -> Parameters:
         """A copy of the weights, by name, float32."""
         ...
-
-
-def make_classifier_learner(
-    model: ModelConfig, head: ClassifierConfig, train: TrainConfig, parameters: Parameters
-) -> ClassifierLearner:
-    """The learner on the backend that `train.backend` names, with these weights.
-
-    Raises:
-        MissingDependency: the backend is not installed.
-    """
-    if resolve_backend(train.backend) == "native":
-        from rhapsode.backends.native.classifier import NativeClassifier
-
-        return NativeClassifier(model, head, train, parameters)
-    from rhapsode.backends.torch.classifier import TorchClassifier
-
-    return TorchClassifier(model, head, train, parameters)

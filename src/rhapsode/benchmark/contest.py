@@ -7,7 +7,6 @@ in lines of JSON: a request ``[what, ...]``, an answer.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import statistics
@@ -15,9 +14,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-from rhapsode.config import ModelConfig
+from rhapsode.benchmark import training, writing
+from rhapsode.benchmark.task import Entry, Task
 from rhapsode.errors import BenchmarkError, ConfigError
 
 TURNS = 5
@@ -35,53 +35,6 @@ TORCH_LIMITS = {
     },
 }
 """The variables that hold torch and its libraries to an instruction set; where there is no entry it may use all."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """A model with random weights, and what is done with it: the same for all contestants that are compared."""
-
-    work: str
-    """`training`: whole optimiser steps; `writing`: symbol after symbol"""
-    model: ModelConfig
-    batch_size: int
-    """B sequences side by side"""
-    length: int = 64
-    """T symbols a step; of no meaning for writing"""
-
-    def to_json(self) -> dict[str, Any]:
-        return {**dataclasses.asdict(self), "model": self.model.to_json()}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Task:
-        return cls(**{**values, "model": ModelConfig.from_json(values["model"])})
-
-
-class Entry(NamedTuple):
-    """How a contestant does a task."""
-
-    backend: str
-    """native or torch"""
-    precision: str
-    """fp32 or bf16; int8 for the native engine; bf16 is autocast for torch"""
-    embedded: bool = False
-    """torch, training: an embedding as wide as the layer in place of one-hot symbols"""
-
-    @property
-    def name(self) -> str:
-        return f"{self.backend} {self.precision}" + " embedded" * self.embedded
-
-
-class Contestant(Protocol):
-    """An entry at work on a task."""
-
-    def probe(self) -> list[float]:
-        """Figures that show what it computes. Called once, before any work."""
-        ...
-
-    def work(self) -> int:
-        """Do a piece of the work; the tokens it came to."""
-        ...
 
 
 class Side:
@@ -171,7 +124,7 @@ def contest(
     for entry, side in entries.items():
         numbers[entry], probes[entry] = side.enter(entry, task)
     try:
-        _require_parity(task, probes)
+        {"training": training, "writing": writing}[task.work].require_parity(task, probes)
         speeds: dict[Entry, list[float]] = {entry: [] for entry in entries}
         for _ in range(turns):
             for entry, side in entries.items():
@@ -180,9 +133,3 @@ def contest(
         for entry, side in entries.items():
             side.leave(numbers[entry])
     return {entry: statistics.median(found) for entry, found in speeds.items()}
-
-
-def _require_parity(task: Task, probes: Mapping[Entry, list[float]]) -> None:
-    from rhapsode.benchmark import training, writing
-
-    {"training": training, "writing": writing}[task.work].require_parity(task, probes)

@@ -8,8 +8,9 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from rhapsode.backends.base import resolve_backend
-from rhapsode.benchmark.contest import TURNS, Entry, Side, Task, contest
+from rhapsode.backends.choose import resolve_backend
+from rhapsode.benchmark.contest import TURNS, Side, contest
+from rhapsode.benchmark.task import Entry, Task
 from rhapsode.benchmark.training import work_per_token
 from rhapsode.benchmark.writing import character_model
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from rhapsode.backends.base import Batch, Update, make_learner
-from rhapsode.benchmark.contest import Entry, Task
+from rhapsode.backends.base import Batch, Update
+from rhapsode.backends.choose import make_learner
+from rhapsode.benchmark.task import Entry, Task
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.errors import BenchmarkError
 from rhapsode.nn.spec import initial_parameters, parameter_spec

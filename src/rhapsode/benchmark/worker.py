@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rhapsode.benchmark.contest import Contestant, Entry, Task
+from rhapsode.benchmark.task import Contestant, Entry, Task
 from rhapsode.errors import ConfigError
 
 

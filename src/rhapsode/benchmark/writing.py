@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from rhapsode.benchmark.contest import Entry, Task
+from rhapsode.benchmark.task import Entry, Task
 from rhapsode.config import ModelConfig, SamplingConfig
 from rhapsode.engine import Ask, Engine, rows
 from rhapsode.errors import BenchmarkError

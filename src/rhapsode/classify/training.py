@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from rhapsode import __version__
-from rhapsode.backends.base import resolve_backend
-from rhapsode.backends.classifier import make_classifier_learner
+from rhapsode.backends.choose import make_classifier_learner, resolve_backend
 from rhapsode.classify.examples import Batches, cut
 from rhapsode.classify.file import ClassifierFile
 from rhapsode.classify.fit import Epoch, fit

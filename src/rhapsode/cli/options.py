@@ -60,7 +60,7 @@ class ModelCommandOptions(CommandOptions):
 
     def __post_init__(self) -> None:
         if self.cell is not None:
-            from rhapsode.backends.base import load_cell
+            from rhapsode.backends.choose import load_cell
 
             load_cell(self.cell)
 

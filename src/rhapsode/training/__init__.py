@@ -1,1 +1,1 @@
-"""Training: planning, the loop, checkpoints, and what is seen of it. Knows a backend only by `backends.base`."""
+"""Training: planning, the loop, checkpoints, and what is seen of it. `backends.base` is all it knows of a backend."""

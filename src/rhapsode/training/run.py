@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rhapsode.backends.base import make_learner
+from rhapsode.backends.choose import make_learner
 from rhapsode.modelfile import ModelFile, find
 from rhapsode.nn.spec import initial_parameters, parameter_spec
 from rhapsode.text.corpus import Corpus, Part

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rhapsode.backends.base import Batch, Learner, Update, make_learner
+from rhapsode.backends.base import Batch, Learner, Update
+from rhapsode.backends.choose import make_learner
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.nn.spec import initial_parameters
 from rhapsode.text.batches import Batches

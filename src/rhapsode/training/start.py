@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rhapsode import __version__
-from rhapsode.backends.base import load_cell, resolve_backend
+from rhapsode.backends.choose import load_cell, resolve_backend
 from rhapsode.config import BUDGETS, CorpusConfig, ModelConfig, TrainConfig
 from rhapsode.errors import ConfigError, RunError
 from rhapsode.files import write_json
