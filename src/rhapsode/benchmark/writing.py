@@ -10,6 +10,7 @@ from rhapsode.benchmark.task import Entry, Task
 from rhapsode.config import ModelConfig, SamplingConfig
 from rhapsode.engine import Ask, Engine, rows
 from rhapsode.errors import BenchmarkError
+from rhapsode.generate import MOST
 from rhapsode.modelfile import ModelFile
 from rhapsode.native_engine import NativeEngine
 from rhapsode.nn.spec import initial_parameters
@@ -34,8 +35,7 @@ class Writer:
         V, B = task.model.vocab_size, task.batch_size
         allowed, none = np.arange(V) < len(CHARACTERS), np.empty(0, np.int32)
         end = self._engine.tokenizer.boundary
-        most = symbols_a_run(B)
-        self._asks = [Ask(SamplingConfig(), b, 0, most, most, end, allowed, none) for b in range(B)]
+        self._asks = [Ask(SamplingConfig(), b, 0, MOST, MOST, end, allowed, none) for b in range(B)]
         self._logits, state = self._engine.step(np.full(B, end), self._engine.initial_state(B))
         self._state = rows(state, range(B))
 
@@ -52,11 +52,6 @@ class Writer:
 def random_file(model: ModelConfig) -> ModelFile:
     """A model file with this model's initial weights."""
     return ModelFile(model, CharTokenizer(CHARACTERS), initial_parameters(model))
-
-
-def symbols_a_run(streams: int) -> int:
-    """How far each text is written in a piece of work: so far that calls cost little beside it."""
-    return max(6, 400 // streams)
 
 
 def probe_ids() -> np.ndarray:
