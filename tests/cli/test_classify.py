@@ -96,6 +96,10 @@ def test_mistakes(data, capsys, tmp_path):
     assert "not a whole safetensors file" in complaint(capsys)
     assert main(["train-classifier", table, "--out", str(tmp_path / "nowhere" / "c.safetensors")]) == 1
     assert "no such folder" in complaint(capsys)
+    assert main(["train-classifier", table, "--out", str(tmp_path), "--overwrite"]) == 1
+    assert "is a folder; --out names a file" in complaint(capsys)
+    assert main(["classify", str(tmp_path)]) == 2
+    assert "a folder; expected the file of a classifier" in complaint(capsys)
     assert main(["generate", model]) == 2
     assert "a classifier, which writes no text" in complaint(capsys)
     assert main(["train-classifier", table, "--tied"]) == 2

@@ -214,6 +214,7 @@ def test_a_long_cell_works(tmp_path):
         ("id,body\n1,a", {}, "no column 'text'; it has 'id', 'body': choose one with --column"),
         ("a,b\nc", {"column": "1"}, "line 2 has 1 columns"),
         ("text,b\n1,2\n", {"column": "x"}, "no column 'x'"),
+        ("text,b,text\n1,2,3\n", {}, "2 columns are called 'text'; --column must name one"),
         ('text\n"a"b\n', {}, "line 2 is no row"),
         ('text\n"a', {}, "no row"),
     ],

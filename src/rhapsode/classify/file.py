@@ -68,6 +68,8 @@ class ClassifierFile:
         Raises:
             ModelFileError: there is none, or it is damaged or of another kind; says what was found and expected.
         """
+        if Path(path).is_dir():
+            raise ModelFileError(f"{path}: a folder; expected the file of a classifier, as train-classifier writes it")
         file = TensorFile(path, ENTRY, "a classifier", ModelFileError)
         head = file.head
         if head.get("kind") != CLASSIFIER:

@@ -47,6 +47,8 @@ def run(options: Options) -> int:
     from rhapsode.classify.split import hold_out
     from rhapsode.classify.training import classifier_fields, learn
 
+    if Path(options.out).is_dir():
+        raise OutputError(f"{options.out}: is a folder; --out names a file")
     if Path(options.out).exists() and not options.overwrite:
         raise OutputError(f"{options.out}: is there already; --overwrite replaces it, --out names another")
     if not Path(options.out).absolute().parent.is_dir():

@@ -160,6 +160,8 @@ class Reader:
 
     def _column(self, first: list[str], name: str, option: str) -> int:
         """Which column has this name, or number."""
+        if first.count(name) > 1:
+            raise SourceError(f"{self.name}: {first.count(name)} columns are called {name!r}; {option} must name one")
         if name in first:
             return first.index(name)
         if name.isdecimal() and len(name) < 10:
