@@ -1,6 +1,7 @@
 """The training loop: budgets, validation, early stopping, a loss that is not a number, the run folder."""
 
 import dataclasses
+import itertools
 import json
 import math
 import signal
@@ -229,7 +230,7 @@ def test_resume_with_another_text_is_refused(source, tmp_path):
 
 def test_a_held_out_loss_that_is_no_number_is_never_the_best(source, tmp_path, monkeypatch):
     run = start((source,), tmp_path / "run", SMALL | {"steps": 4, "validate_every": 2})
-    losses = iter([2.0, math.nan])
+    losses = itertools.chain([2.0], itertools.repeat(math.nan))
     monkeypatch.setattr("rhapsode.training.loop.held_out_loss", lambda *_: next(losses))
     outcome = run.go()
     assert (outcome.progress.best_loss, outcome.progress.best_step) == (2.0, 2)

@@ -106,7 +106,7 @@ def conclude(run: Run, outcome: Outcome, seconds: float, stream: Any) -> None:
         return
     if outcome.reason == "patience":
         note(f"stopped early: {p.stale} validations without a new best")
-    loss = p.best_loss
+    loss = outcome.loss
     figures = f"{loss:.4f} nats/token, {loss * run.bits_per_char():.3f} bits/char held out, at step {p.best_step:,}"
     print(f"model     {run.summary(outcome)['model']}", file=stream)
     print(f"loss      {figures if math.isfinite(loss) else 'no held-out text to measure it on'}", file=stream)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from rhapsode.errors import TrainingError
 from rhapsode.modelfile import BEST, LAST, ModelFile
 from rhapsode.text.batches import make_batches
 from rhapsode.text.corpus import Corpus
+from rhapsode.training.calibration import Calibration, calibrate, can_be_calibrated, scaled
 from rhapsode.training.checkpoint import Checkpoint
 from rhapsode.training.folder import CHECKPOINT
 from rhapsode.training.interrupt import Interrupt
@@ -37,6 +38,13 @@ class Outcome:
     interrupted: bool
     reason: str
     """budget, patience or interrupt"""
+    calibration: Calibration | None = None
+    """of the best model, at the end of a run with a held-out part"""
+
+    @property
+    def loss(self) -> float:
+        """The held-out loss of the model that is kept, nats per token; infinite where nothing is held out."""
+        return self.calibration.nats if self.calibration else self.progress.best_loss
 
 
 class Loop:
@@ -80,10 +88,11 @@ class Loop:
         with Interrupt() as stop:
             try:
                 reason = self._steps(stop)
+                calibration = None if reason == "interrupt" else self._calibrate()
             finally:
                 for observer in self.observers:
                     observer.close()
-        return Outcome(self.progress, reason == "interrupt", reason)
+        return Outcome(self.progress, reason == "interrupt", reason, calibration)
 
     def _steps(self, stop: Interrupt) -> str:
         """Steps until there is a reason to end: which."""
@@ -154,14 +163,32 @@ class Loop:
 
     def _validate(self, lr: float, result: StepResult | None) -> None:
         """Measure the held-out loss; keep the model if it is the best. Without a held-out part the latest is kept."""
-        loss = held_out_loss(
-            self.learner, self.corpus.held_out, self.config.batches == "documents", self.config.averaging > 0
-        )
-        best = self.progress.validated(loss) if len(self.corpus.held_out.tokens) > 1 else True
+        loss = self._held_out_loss(self.config.averaging > 0)
+        best = self.progress.validated(loss) if self._holds_out() else True
         if best:
             self._model().save(self.folder / BEST)
         for observer in self.observers:
             observer.validation(self._report(lr, result, 0.0), best)
+
+    def _holds_out(self) -> bool:
+        return len(self.corpus.held_out.tokens) > 1
+
+    def _held_out_loss(self, averaged: bool) -> float:
+        return held_out_loss(self.learner, self.corpus.held_out, self.config.batches == "documents", averaged)
+
+    def _calibrate(self) -> Calibration | None:
+        """Let the best model be as sure as it is right. The learner's own weights are gone after it."""
+        path = self.folder / BEST
+        if not (self._holds_out() and path.is_file() and can_be_calibrated(self.learner.config)):
+            return None
+        best = ModelFile.load(path)
+        found = calibrate(self.learner, best.parameters, lambda: self._held_out_loss(averaged=False))
+        if not math.isfinite(found.nats):
+            return None
+        if found.scale != 1:
+            training = best.training | {"calibration": found._asdict()}
+            replace(best, parameters=scaled(best.parameters, found.scale), training=training).save(path)
+        return found
 
     def _model(self) -> ModelFile:
         """The model as it stands, with its history."""

@@ -89,7 +89,7 @@ class Run:
     def summary(self, outcome: Outcome) -> dict[str, Any]:
         """What `rhapsode train --json` reports. The validation figures are those of the best model, which is saved."""
         p = outcome.progress
-        loss = p.best_loss if math.isfinite(p.best_loss) else None
+        loss = outcome.loss if math.isfinite(outcome.loss) else None
         return {
             "model": str(find(self.folder)),
             "run": str(self.folder),
@@ -102,6 +102,7 @@ class Run:
             "val_nats_per_token": loss,
             "val_bits_per_char": None if loss is None else loss * self.bits_per_char(),
             "best_step": p.best_step,
+            "logits_times": outcome.calibration.scale if outcome.calibration else None,
             "expected": self.description.expected and self.description.expected.to_json(),
             "overlap": self.corpus.overlap and self.corpus.overlap.to_json(),
             "ended_by": outcome.reason,

@@ -1,0 +1,94 @@
+"""A trained model's logits are scaled so that its held-out loss is least."""
+
+import math
+
+import numpy as np
+import pytest
+
+import rhapsode
+from rhapsode.evaluate import evaluate
+from rhapsode.modelfile import ModelFile
+from rhapsode.sampling import log_softmax
+from rhapsode.training.calibration import calibrate, scaled
+from rhapsode.training.run import Run
+from rhapsode.training.start import start
+from texts import verses
+
+OVERFIT = {"hidden": 48, "batch_size": 4, "length": 16, "steps": 600, "lr": 0.02, "validate_every": 10_000}
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("RHAPSODE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "verses.txt").write_text(verses(60))
+
+
+class Sure:
+    """A learner whose logits, times `right`, are those that the targets were drawn from."""
+
+    def __init__(self, right: float):
+        rng = np.random.default_rng(0)
+        true = rng.normal(0, 2, (60_000, 12)).astype(np.float32)
+        self.logits = true / right
+        self.targets = (log_softmax(true) + rng.gumbel(size=true.shape)).argmax(1)
+        self.parameters = {"output.weight": np.ones((1, 1), np.float32), "other": np.ones(1, np.float32)}
+
+    def load(self, parameters):
+        assert parameters["other"] == 1
+        self.parameters = parameters
+
+    def loss(self) -> float:
+        nats = -log_softmax(self.logits * self.parameters["output.weight"][0, 0])
+        return float(nats[np.arange(len(nats)), self.targets].mean())
+
+
+@pytest.mark.parametrize("right", [0.6, 0.75, 0.88, 0.97, 1.0, 1.1])
+def test_the_scale_is_found(right):
+    learner, weights = Sure(right), Sure(right).parameters
+    found = calibrate(learner, weights, learner.loss)
+    assert found.scale == pytest.approx(right, abs=0.03)
+    learner.load(scaled(weights, found.scale))
+    assert found.nats == learner.loss()
+    learner.load(scaled(weights, right))
+    assert found.nats < learner.loss() + 1e-3
+
+
+def test_a_loss_that_is_no_number_changes_nothing():
+    learner = Sure(0.8)
+    assert calibrate(learner, learner.parameters, lambda: math.nan).scale == 1
+
+
+def best_and_last(run: Run) -> tuple[ModelFile, ModelFile]:
+    return ModelFile.load(run.folder / "best.safetensors"), ModelFile.load(run.folder / "last.safetensors")
+
+
+def test_a_run_keeps_the_calibrated_model(tmp_path):
+    """An overfitted model is too sure; what the run tells is the loss of the model that it leaves."""
+    run = start(("verses.txt",), tmp_path / "run", OVERFIT)
+    outcome = run.go()
+    assert outcome.calibration.scale < 0.95
+    assert outcome.loss < outcome.progress.best_loss - 0.01
+    assert ModelFile.load(run.folder).training["calibration"] == outcome.calibration._asdict()
+    summary = run.summary(outcome)
+    assert (summary["val_nats_per_token"], summary["logits_times"]) == tuple(outcome.calibration)[::-1]
+    told = evaluate(rhapsode.load(run.folder, "fp32").engine, run.corpus.held_out).nats_per_token
+    assert outcome.loss == pytest.approx(told, abs=2e-3)  # trained in bf16, where the machine has it
+
+
+def test_only_the_output_layer_changes(tmp_path):
+    run = start(("verses.txt",), tmp_path / "run", OVERFIT)
+    scale = run.go().calibration.scale
+    best, last = best_and_last(run)
+    for name, value in last.parameters.items():
+        expected = value * np.float32(scale) if name.startswith("output.") else value
+        np.testing.assert_array_equal(best.parameters[name], expected)
+
+
+@pytest.mark.parametrize("fields", [{"held_out": 0}, {"tied": True, "input": "embedding", "embedding_size": 48}])
+def test_what_cannot_be_calibrated_stays_as_it_is(tmp_path, fields):
+    run = start(("verses.txt",), tmp_path / "run", OVERFIT | fields | {"steps": 20})
+    outcome = run.go()
+    assert outcome.calibration is None
+    assert outcome.loss == outcome.progress.best_loss
+    assert "calibration" not in ModelFile.load(run.folder).training
