@@ -318,7 +318,7 @@ class ClassifierConfig(Config):
 
 NOT_OF_CLASSIFIERS = (
     *("label", "split", "tied", "batches", "stride", "targets"),
-    *("accumulate", "averaging", "patience", "validate_every"),
+    *("accumulate", "averaging", "networks", "patience", "validate_every"),
 )
 """Fields of the other configurations that classifiers do without."""
 
@@ -334,6 +334,13 @@ class TrainConfig(Config):
     minutes: float | None = option(None, "budget: stop after this time", above=0)
     epochs: float | None = option(None, "budget: stop after this many passes over the training text", above=0)
     steps: int | None = option(None, "budget: stop after this many optimiser steps", low=1)
+    networks: int = option(
+        1,
+        "that are trained side by side and joined in the model, each with its part of hidden",
+        low=1,
+        high=64,
+        planned=True,
+    )
     batches: Literal["streams", "windows", "documents"] = option(
         "streams", "contiguous streams with carried state, single windows, or whole documents", planned=True
     )

@@ -83,10 +83,6 @@ class Learner(Protocol):
         """Logits [T, B, V], float32, without dropout, and the state after."""
         ...
 
-    def gradients(self, batch: Batch, state: State, update: Update, d_state: State | None = None) -> Gradients:
-        """One forward and backward pass, with the masks of `update`, without an update. State in numpy."""
-        ...
-
     def parameters(self, averaged: bool = False) -> Parameters:
         """A copy of the weights, by name, float32."""
         ...
@@ -103,3 +99,11 @@ class Learner(Protocol):
     def state_to_numpy(self, state: Any) -> State: ...
 
     def state_from_numpy(self, state: State) -> Any: ...
+
+
+class Differentiable(Learner, Protocol):
+    """A learner of one network, which can tell its gradients."""
+
+    def gradients(self, batch: Batch, state: State, update: Update, d_state: State | None = None) -> Gradients:
+        """One forward and backward pass, with the masks of `update`, without an update. State in numpy."""
+        ...

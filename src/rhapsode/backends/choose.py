@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rhapsode.backends.base import Learner
 from rhapsode.backends.classifier import ClassifierLearner
+from rhapsode.backends.joined import JoinedLearner
 from rhapsode.config import ClassifierConfig, ModelConfig, TrainConfig, is_own
 from rhapsode.errors import ConfigError, MissingDependency
 from rhapsode.nn.spec import Parameters
@@ -17,7 +18,10 @@ def make_learner(model: ModelConfig, train: TrainConfig, parameters: Parameters)
 
     Raises:
         MissingDependency: the backend is not installed.
+        ConfigError: the model cannot be made of as many networks as `train` says.
     """
+    if train.networks > 1:
+        return JoinedLearner(model, train, parameters, make_learner)
     if resolve_backend(train.backend, model.cell) == "native":
         from rhapsode.backends.native.learner import NativeLearner
 

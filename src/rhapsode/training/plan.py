@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rhapsode.config import BUDGETS, ELEMENTWISE, ModelConfig, TrainConfig, has_recurrent_matrix
+from rhapsode.errors import ConfigError
+from rhapsode.nn.joined import part_config
 from rhapsode.text.batches import Batches, make_batches
 from rhapsode.text.corpus import Corpus
 from rhapsode.training.expectation import LITTLE_TEXT
@@ -88,7 +90,16 @@ def make_plan(
     _choose_validations(chooser, passes, batches, corpus)
     if not trained:
         _choose_averaging(chooser, passes)
-    return Plan(ModelConfig(**chooser.model), TrainConfig(**chooser.train), tuple(chooser.reasons))
+    plan = Plan(ModelConfig(**chooser.model), TrainConfig(**chooser.train), tuple(chooser.reasons))
+    _check_networks(plan, trained)
+    return plan
+
+
+def _check_networks(plan: Plan, trained: bool) -> None:
+    networks = plan.train.networks
+    if trained and networks > 1:
+        raise ConfigError("networks", networks, "1, with a model to go on from")
+    part_config(plan.model, networks)
 
 
 class _Chooser:

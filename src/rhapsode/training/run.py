@@ -11,7 +11,8 @@ from typing import Any
 
 from rhapsode.backends.choose import make_learner
 from rhapsode.modelfile import ModelFile, find
-from rhapsode.nn.spec import initial_parameters, parameter_spec
+from rhapsode.nn.joined import initial
+from rhapsode.nn.spec import parameter_spec
 from rhapsode.text.corpus import Corpus, Part
 from rhapsode.text.tokenizer import Tokenizer, label_id
 from rhapsode.training.checkpoint import Checkpoint
@@ -45,7 +46,7 @@ class Run:
 
     def _loop(self, observers: Sequence[Observer], sampler: Callable[[ModelFile], str] | None, **options: Any) -> Loop:
         d, began = self.description, self.began_with()
-        first = began.parameters if began else initial_parameters(d.model, d.train.seed)
+        first = began.parameters if began else initial(d.model, d.train.networks, d.train.seed)
         learner = make_learner(d.model, d.train, first)
         step = self.checkpoint.progress.step if self.checkpoint else None
         title = ", ".join(Path(source).name for source in d.sources)

@@ -12,6 +12,7 @@ import numpy as np
 from rhapsode.backends.base import Batch, Learner, Update
 from rhapsode.backends.choose import make_learner
 from rhapsode.config import ModelConfig, TrainConfig
+from rhapsode.nn.joined import part_config
 from rhapsode.nn.spec import initial_parameters
 from rhapsode.text.batches import Batches
 
@@ -46,6 +47,10 @@ class Stopwatch:
         return self.speed(model, train, batches).training
 
     def speed(self, model: ModelConfig, train: TrainConfig, batches: Batches) -> Speed:
+        if (networks := train.networks) > 1:
+            alone = replace(train, networks=1)
+            a_part = self.speed(part_config(model, networks), alone, batches)
+            return Speed(a_part.training / networks, self.speed(model, alone, batches).reading)
         key = replace(model, dropout_input=0.0, dropout=0.0, dropout_output=0.0, dropconnect=0.0)
         key = replace(key, hidden=1, embedding_size=1)
         if key not in self._known:
