@@ -32,7 +32,7 @@ def test_what_is_named_is_kept(corpus):
 
 
 def test_more_time_means_a_larger_network_and_more_dropout(corpus):
-    plans = [plan(corpus, minutes=minutes) for minutes in (0.1, 0.7, 10)]
+    plans = [plan(corpus, minutes=minutes) for minutes in (0.1, 0.7, 2.5)]
     assert [p.model.hidden for p in plans] == [256, 384, 512]
     assert [p.train.lr for p in plans] == sorted((p.train.lr for p in plans), reverse=True)
     assert plan(corpus, epochs=1).model.dropout_output == 0
@@ -116,3 +116,18 @@ def test_the_multiplicative_lstm_gets_a_lower_rate_and_more_decay(corpus):
     named = plan(corpus, cell="mlstm", lr=0.01, weight_decay=0.0, minutes=1).train
     assert (named.lr, named.weight_decay) == (0.01, 0.0)
     assert plan(corpus, cell="mlstm", optimizer="adam").train.weight_decay == usual.weight_decay
+
+
+def test_much_time_is_for_several_networks(corpus):
+    """Not where the text is to be read so and so often, the structure is named, or a trained model goes on."""
+    plans = [plan(corpus, minutes=minutes, speed=100_000.0) for minutes in (0.5, 1.2, 10)]
+    assert [p.train.networks for p in plans] == [1, 2, 3]
+    assert [p.model.hidden for p in plans][1:] == [2 * 384, 3 * 384]
+    assert plans[2].model.dropout_output > 0.2
+    for fields in ({"epochs": 300}, {"minutes": 10, "hidden": 512}, {"minutes": 10, "cell": "sru"}):
+        assert plan(corpus, speed=100_000.0, **fields).train.networks == 1
+    assert make_plan(corpus, {}, {"minutes": 10}, lambda *_: 1e5, trained=True).train.networks == 1
+    named = plan(corpus, networks=4, minutes=1)
+    assert (named.train.networks, named.model.hidden) == (4, 4 * 384)
+    with pytest.raises(ConfigError, match="hidden"):
+        plan(corpus, networks=4, hidden=511)

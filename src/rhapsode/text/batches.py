@@ -118,11 +118,16 @@ def make_batches(part: Part, config: TrainConfig) -> Batches:
 
 
 class Streams:
-    """B contiguous streams. A text too short for B rows of T symbols gets fewer rows, then shorter ones."""
+    """B contiguous streams. A text too short for B rows of T symbols gets fewer rows, then shorter ones.
+
+    Of a single document the boundary symbol before it is left out: what once an epoch stands between a text's end and its
+    beginning teaches nothing, and may throw a network that meets it elsewhere into a state that it never leaves.
+    """
 
     def __init__(self, part: Part, config: TrainConfig):
         self.tokens, self.seed = Pages(part.tokens), config.seed
-        self.size = N = len(part.tokens)
+        self.first = int(len(part.starts) == 1 and len(part.tokens) > 2)
+        self.size = N = len(part.tokens) - self.first
         self.length = min(config.length, N - 1)
         self.batch_size = max(1, min(config.batch_size, N // self.length))
         self.span = N // self.batch_size
@@ -134,8 +139,8 @@ class Streams:
         N = self.size
         start = np.random.default_rng((self.seed, epoch)).integers(N) + position * self.length
         rows = start + np.arange(self.batch_size) * self.span
-        # Past the end the text begins anew, with the boundary symbol that opens it.
-        ids = self.tokens.take((rows + np.arange(self.length + 1)[:, None]) % N)
+        # Past the end the text begins anew.
+        ids = self.tokens.take(self.first + (rows + np.arange(self.length + 1)[:, None]) % N)
         return Batch(ids[:-1], ids[1:], None, np.full(self.batch_size, position == 0))
 
 

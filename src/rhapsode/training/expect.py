@@ -45,6 +45,8 @@ has structure, it may lie farther away (columns, counters): a network may find s
 BEYOND = 0.1
 LEAST = 0.02
 """Nats that are added to all losses before their logarithm is taken: below it nothing is told apart."""
+READINGS = 5
+"""Of the held-out part, to calibrate the model at the end."""
 START_SECONDS, FILE_SECONDS, DISK = 0.4, 0.02, 3e8
 """What starting the program takes; what writing a file takes, and bytes a second that go to it."""
 
@@ -161,8 +163,9 @@ def _loss(ladder: np.ndarray, place: float) -> float:
 def _seconds(corpus: Corpus, model: ModelConfig, train: TrainConfig, batches: Batches, speed: Speed) -> float:
     """Training, validations, saving; and starting."""
     size = sum(p.size for p in parameter_spec(model)) * 4
-    validation = (len(corpus.held_out.tokens) - 1) / speed.reading + FILE_SECONDS + size / DISK
-    end = START_SECONDS + validation + 2 * FILE_SECONDS + 4 * size / DISK
+    reading = (len(corpus.held_out.tokens) - 1) / speed.reading
+    validation = reading + FILE_SECONDS + size / DISK
+    end = START_SECONDS + validation + READINGS * reading + 2 * FILE_SECONDS + 4 * size / DISK
     budget = Budget.of(train, batches.steps_per_epoch)
     if budget.steps is None:
         return end + (budget.seconds or 0.0)

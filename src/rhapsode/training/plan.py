@@ -30,6 +30,10 @@ CELL_DECAYS = {"mlstm": 0.1}
 """Weight decay of a cell whose gradient explodes with the usual one; see docs/LOG.md."""
 AVERAGING = 0.99
 """Decay of the running average of the weights, where few passes are expected; see docs/LOG.md."""
+NETWORKS = ((40, 2), (80, 3))
+"""From so many passes on that one of `PART` units would make, in the time there is: so many networks; see docs/LOG.md."""
+PART, PART_LR, PART_DROPOUT = 384, 8e-3, 0.8
+"""Of networks that are joined: units of each, learning rate, part of the usual dropout."""
 LARGE_VOCABULARY = 1024
 """From this size on a table row for each symbol is too much, and an embedding is used."""
 
@@ -78,6 +82,8 @@ def make_plan(
     _choose_decay(chooser)
     batches = make_batches(corpus.train, TrainConfig(**chooser.train))
     _choose_input(chooser, corpus)
+    if not (trained or _is_little(corpus)):
+        _choose_networks(chooser, batches, speed)
     tokens = _expected_tokens(chooser, batches, speed)
     most = LITTLE_PASSES if _is_little(corpus) else MOST_PASSES
     useful = min(tokens, most * batches.predictions)
@@ -86,7 +92,8 @@ def make_plan(
         tokens = useful
     _choose_size(chooser, useful, "to learn from" if useful < tokens else "will be read")
     passes = tokens / batches.predictions
-    _choose_dropout(chooser, passes, TRAINED_DROPOUT if trained else 1.0)
+    joined = chooser.train.get("networks", 1) > 1
+    _choose_dropout(chooser, passes, TRAINED_DROPOUT if trained else PART_DROPOUT if joined else 1.0)
     _choose_validations(chooser, passes, batches, corpus)
     if not trained:
         _choose_averaging(chooser, passes)
@@ -175,6 +182,22 @@ def _choose_validations(c: _Chooser, epochs: float, batches: Batches, corpus: Co
         c.choose(
             c.train, "validate_every", interval, f"with fewer than {FEW_PASSES} passes the last weights are the best"
         )
+
+
+def _choose_networks(c: _Chooser, batches: Batches, speed: Speed) -> None:
+    """After many passes over a text one network learns little more of it; others, which saw it from elsewhere, do."""
+    fields = {"norm", "mlp", "conv", "tied", "layers", "hidden", "input"} & c.model.keys()
+    if c.train.get("minutes") and not fields and has_recurrent_matrix(c.model.get("cell", "lstm")):
+        train = TrainConfig(**c.train)
+        tokens = c.train["minutes"] * 60 * speed(ModelConfig(**{**c.model, "hidden": PART}), train, batches)
+        passes = tokens / batches.predictions
+        networks = max((number for least, number in NETWORKS if passes >= least), default=1)
+        if networks > 1:
+            c.choose(c.train, "networks", networks, f"time for {passes:.0f} passes of one; several know more together")
+    networks = c.train.get("networks", 1)
+    if networks > 1:
+        _choose_rate(c, PART_LR, f"suits networks of {PART} units")
+        c.choose(c.model, "hidden", networks * PART, f"{networks} networks of {PART}")
 
 
 def _choose_size(c: _Chooser, tokens: float, how: str) -> None:
