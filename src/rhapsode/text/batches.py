@@ -120,8 +120,9 @@ def make_batches(part: Part, config: TrainConfig) -> Batches:
 class Streams:
     """B contiguous streams. A text too short for B rows of T symbols gets fewer rows, then shorter ones.
 
-    Of a single document the boundary symbol before it is left out: what once an epoch stands between a text's end and its
-    beginning teaches nothing, and may throw a network that meets it elsewhere into a state that it never leaves.
+    Of a single document the boundary symbol before it is left out: what stands, once an epoch, between the end of the
+    text and its beginning teaches nothing, and may throw a network that meets it elsewhere into a state that it never
+    leaves.
     """
 
     def __init__(self, part: Part, config: TrainConfig):

@@ -31,9 +31,11 @@ CELL_DECAYS = {"mlstm": 0.1}
 AVERAGING = 0.99
 """Decay of the running average of the weights, where few passes are expected; see docs/LOG.md."""
 NETWORKS = ((40, 2), (80, 3))
-"""From so many passes on that one of `PART` units would make, in the time there is: so many networks; see docs/LOG.md."""
+"""From so many passes on, of one network of `PART` units in the time there is: so many networks; see docs/LOG.md."""
 PART, PART_LR, PART_DROPOUT = 384, 8e-3, 0.8
 """Of networks that are joined: units of each, learning rate, part of the usual dropout."""
+DROPOUT = 0.28
+"""Of the output, at most, for a million symbols: a tenth more for half as many; see docs/LOG.md."""
 LARGE_VOCABULARY = 1024
 """From this size on a table row for each symbol is too much, and an embedding is used."""
 
@@ -93,7 +95,9 @@ def make_plan(
     _choose_size(chooser, useful, "to learn from" if useful < tokens else "will be read")
     passes = tokens / batches.predictions
     joined = chooser.train.get("networks", 1) > 1
-    _choose_dropout(chooser, passes, TRAINED_DROPOUT if trained else PART_DROPOUT if joined else 1.0)
+    _choose_dropout(
+        chooser, passes, len(corpus.train.tokens), TRAINED_DROPOUT if trained else PART_DROPOUT if joined else 1.0
+    )
     _choose_validations(chooser, passes, batches, corpus)
     if not trained:
         _choose_averaging(chooser, passes)
@@ -221,16 +225,17 @@ def _choose_input(c: _Chooser, corpus: Corpus) -> None:
         c.choose(c.model, "input", "embedding", f"{V:,} symbols are many")
 
 
-def _choose_dropout(c: _Chooser, epochs: float, part: float) -> None:
-    """More passes over the same text need more of it: nothing up to two, then a tenth for every doubling; a tenth less
-    on the recurrent weights. All that times `part`."""
-    p = round(part * min(0.5, max(0.0, 0.1 * math.log2(max(epochs, 1) / 1.75))), 2)
+def _choose_dropout(c: _Chooser, epochs: float, symbols: int, part: float) -> None:
+    """More passes over the same text need more of it, up to what suits so much text; hardly less on the recurrent
+    weights. All that times `part`."""
+    most = DROPOUT + 0.1 * math.log2(1e6 / max(1, symbols))
+    p = round(part * min(0.5, most, max(0.0, 0.1 * math.log2(max(epochs, 1) / 1.75))), 2)
     if p >= 0.1:
         c.choose(c.model, "dropout_output", p, f"about {epochs:.0f} passes over the text are expected")
         if c.model.get("layers", 1) > 1:
             c.choose(c.model, "dropout", p, "likewise, between the layers")
     if p >= 0.2 and has_recurrent_matrix(c.model.get("cell", "lstm")):
-        c.choose(c.model, "dropconnect", round(p - 0.1, 2), "likewise, on the recurrent weights")
+        c.choose(c.model, "dropconnect", round(p - 0.05, 2), "likewise, on the recurrent weights")
 
 
 def _choose_averaging(c: _Chooser, epochs: float) -> None:
