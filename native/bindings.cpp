@@ -241,7 +241,8 @@ void bind_machine(nb::module_& m) {
   }, "instruction sets this machine has, in rising order");
   m.def("use_isa", &use_isa, "name"_a, "use another instruction set for layers made from now on");
   m.def("threads", &thread_count, nb::call_guard<nb::gil_scoped_release>(), "threads in the pool");
-  m.def("use_threads", &use_threads, "n"_a, nb::call_guard<nb::gil_scoped_release>(), "use n threads from now on");
+  m.def("use_threads", &use_threads, "n"_a, "team"_a = 0, nb::call_guard<nb::gil_scoped_release>(),
+        "use n threads from now on, in teams of `team`, or of as many as find a processor where that is 0");
   m.def("supports_bf16", [] { return supports(Precision::bf16); }, "whether bf16 layers can be made");
   m.def("measured_peak", [](const std::string& precision, double seconds) {
     require(seconds > 0 && seconds <= 60, "seconds: above 0, at most 60");

@@ -1,42 +1,49 @@
-// Busy machines.
+// Busy machines: how many threads of a team should work.
 //
 // The threads of a team wait for one another at every time step, so where other programs hold a processor that one of them
-// needs, all stand still. With a program on each of two processors, both threads run at once a quarter of the time. It is
-// better then that threads go two by two: each second one follows the one before it to its processor, where they take
-// turns at every wait, and the scheduler has the other processors for the other programs. What is computed stays the same.
+// needs, all stand still: two threads beside one busy program get less done than one thread does. Then fewer should work. What
+// they compute does not depend on how many they are (threads.h), so that number may change from call to call.
 //
-// A thread never sleeps within a job, so what the clock shows beyond its own processor time was spent waiting for a
-// processor. Where that is much, the threads go two by two for a tenth of a second, then it is measured again; each time it
-// is still so, for four times as long, up to six seconds. Linux only; elsewhere nothing happens.
+// A thread at work never sleeps, so what the clock shows beyond its own processor time it spent waiting for a processor. When
+// one of a team has lost a fifth of its time so, the team becomes as large as the number of processors that all had
+// between them. It grows again by looking: now and then all threads do nothing but spin for a fiftieth of a second, and
+// are measured in the same way. After each look in vain the next one waits twice as long, up to three seconds.
 #pragma once
 
-#include <atomic>
-#include <memory>
+#include <vector>
 
 namespace rhapsode {
 
+// Seconds that have passed, and those of them that the calling thread had a processor.
+struct Moment {
+  double wall = 0, own = 0;
+};
+// Now. Nothing ever passes where the system does not tell (Windows).
+Moment moment();
+
+// Knows no clock: all that it is told are measured times.
 class Crowding {
  public:
-  explicit Crowding(int threads);
-  ~Crowding();
+  static constexpr double LOOK = 0.02;  // seconds of spinning
 
-  // Around a job, by the thread that calls for it.
-  void begin();
-  void end();
-  // Around each thread's part of it.
-  void enter(int thread);
-  void leave(int thread);
-  // Whether the job's threads go two by two; constant within it.
-  bool together() const { return together_; }
+  explicit Crowding(int threads);
+
+  // How many threads should work.
+  int team() const { return team_; }
+  // Whether it is time for all threads to look for processors, LOOK seconds long.
+  bool look_is_due(double now) const { return team_ < threads_ && now >= next_look_; }
+
+  // What each thread of the team spent on a piece of work; what each of all threads spent looking.
+  void worked(const std::vector<Moment>& spent, double now);
+  void looked(const std::vector<Moment>& spent, double now);
 
  private:
-  struct Seat;
-  void sit(int thread);
+  void shrink(int team, double now);
 
   const int threads_;
-  std::unique_ptr<Seat[]> seats_;
-  bool together_ = false;
-  double until_ = 0, held_ = 0, measured_ = 0, lost_ = 0;  // seconds
+  int team_;
+  double next_look_ = 0, pause_ = 0;  // seconds
+  std::vector<Moment> spent_;         // by each thread of this team since it was last judged
 };
 
 }  // namespace rhapsode

@@ -1,7 +1,6 @@
 #include "elementwise.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "gate_input.h"
 #include "kernels.h"
@@ -11,6 +10,9 @@
 
 namespace rhapsode {
 namespace {
+
+// Sums over rows are taken in pieces of so many, which threads share.
+constexpr int64_t ROWS = 8;
 
 class FloatElementwise : public RecurrentLayer {
  public:
@@ -54,17 +56,19 @@ class FloatElementwise : public RecurrentLayer {
                               float* const* d_state_in, bool accumulate) override {
     const Activations* d_input = input_.d_vectors();
     d_state_.reserve(B_ * units());
-    d_vectors_.reserve(thread_count() * cell_.vectors * units());
+    d_vectors_.reserve(row_pieces() * cell_.vectors * units());
+    std::fill_n(d_vectors_.data(), row_pieces() * cell_.vectors * units(), 0.f);
     Elementwise s = sequence();
     s.d_output = d_output.panels();
     parallel([&](const Team& team) {
       from_rows(d_state_out ? d_state_out[0] : nullptr, s.d_state, team);
       team.barrier();
-      Elementwise own = s;  // threads may share units and divide the batch: each has sums of its own
-      own.d_vectors = d_vectors_.data() + team.thread * cell_.vectors * units();
-      std::memset(own.d_vectors, 0, static_cast<size_t>(cell_.vectors * units()) * sizeof(float));
-      const Tiling part = tiling(team, blocks_, B_, 1);
-      cell_.backward(own, part.panels, part.rows);
+      Elementwise own = s;
+      const Tiling part = tiling(team, blocks_, B_, ROWS);
+      for (int64_t first = part.rows.first; first < part.rows.last; first += ROWS) {
+        own.d_vectors = d_vectors_.data() + first / ROWS * cell_.vectors * units();
+        cell_.backward(own, part.panels, {first, std::min(first + ROWS, part.rows.last)});
+      }
       team.barrier();
       if (d_state_in) to_rows(s.d_state, d_state_in[0], team);
       input_.backward(accumulate, team);
@@ -75,6 +79,7 @@ class FloatElementwise : public RecurrentLayer {
 
  private:
   int64_t units() const { return blocks_ * k_.width; }
+  int64_t row_pieces() const { return round_up(B_, ROWS) / ROWS; }
   // [rows, H] in a buffer.
   Panels view(Buffer<float>& buffer, int64_t rows) { return {buffer.data(), rows, H_, k_.width, rows * k_.width}; }
 
@@ -97,8 +102,7 @@ class FloatElementwise : public RecurrentLayer {
       float* gradient = vectors_[static_cast<size_t>(i)]->gradient.data();
       for (int64_t u = part.first; u < part.last; u++) {
         float sum = accumulate ? gradient[u] : 0;
-        for (int thread = 0; thread < team.threads; thread++)
-          sum += d_vectors_[(thread * cell_.vectors + i) * units() + u];
+        for (int64_t piece = 0; piece < row_pieces(); piece++) sum += d_vectors_[(piece * cell_.vectors + i) * units() + u];
         gradient[u] = sum;
       }
     }

@@ -40,7 +40,7 @@ struct Sequence {
   bool with_state;
 
   float* scratch;          // scratch_size(threads) floats
-  int row_parts;           // threads divide the batch in so many parts, and the units among the rest
+  int row_parts;           // threads, if they are as many, divide the batch in so many parts, and the units among the rest
 };
 
 constexpr int64_t MOST_TAPS = 64;

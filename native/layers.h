@@ -17,8 +17,9 @@
 //   while they are in the cache. It may also exchange a whole value buffer for another of the same size (the running average)
 //   and then tell that all has changed. Plain arrays are made on request only.
 // - States are plain row-major arrays [B, H]; a layer has one (h) or two (h, c).
-// - Everything is deterministic for a given instruction set, number of threads and input: no atomics on floats, no order
-//   that depends on timing.
+// - Everything is deterministic for a given instruction set and input, however many threads work: no atomics on floats, no
+//   order that depends on timing. Only in the recurrence backward on AMX a sum is cut into as many parts as the pool has
+//   threads (amx/scan_backward.h), whichever of these come to work.
 // - Sizes are checked by the caller (bindings.cpp). Layers throw only std::bad_alloc.
 #pragma once
 

@@ -9,7 +9,7 @@
 namespace rhapsode {
 namespace {
 
-constexpr int64_t PIECE = 1 << 14;  // elements: with the optimiser's arrays a part of the second-level cache
+constexpr int64_t PIECE = 1 << 12;  // elements: with the optimiser's arrays a part of the second-level cache
 
 struct Rule {
   MethodIndex kernel;
@@ -30,37 +30,32 @@ Rule rule_of(const OptimizerSpec& spec) {
   return {SGD, {}};
 }
 
-// A thread's stretch of a parameter, in whole grains.
-Range stretch(const Parameter& p, const Team& team) {
-  Range grains = team.part(p.value.size() / p.grain);
-  return {grains.first * p.grain, grains.last * p.grain};
-}
-
 }  // namespace
 
 Optimizer::Optimizer(const OptimizerSpec& spec, std::vector<Trained> trained)
     : k_(current_kernels()), spec_(spec), trained_(std::move(trained)), slot_names_(rule_of(spec).slots) {
   for (Trained& t : trained_) {
-    for (size_t i = 0; i < slot_names_.size(); i++) t.slots.emplace_back(t.parameter->value.size());
-    if (spec.averaging <= 0) continue;
     const Buffer<float>& value = t.parameter->value;
-    t.average.reserve(value.size());
-    std::copy(value.data(), value.data() + value.size(), t.average.data());
+    const int64_t size = value.size(), piece = round_up(PIECE, t.parameter->grain);
+    for (int64_t first = 0; first < size; first += piece) pieces_.push_back({&t, first, std::min(size, first + piece)});
+    for (size_t i = 0; i < slot_names_.size(); i++) t.slots.emplace_back(size);
+    if (spec.averaging <= 0) continue;
+    t.average.reserve(size);
+    std::copy(value.data(), value.data() + size, t.average.data());
   }
 }
 
 double Optimizer::step(double lr) {
   MethodIndex method = rule_of(spec_).kernel;
-  std::vector<SquareSums> sums(static_cast<size_t>(thread_count()), SquareSums{0, 0});
+  std::vector<SquareSums> sums(pieces_.size());
   double norm = 0;
   auto run = [&](const Team& team) {
-    SquareSums own{0, 0};
-    for (Trained& t : trained_) {
-      Range r = stretch(*t.parameter, team);
-      SquareSums s = k_.square_sums(t.parameter->gradient.data() + r.first, r.last - r.first, spec_.clip_value);
-      own.raw += s.raw, own.clipped += s.clipped;
+    const Range own = team.part(static_cast<int64_t>(pieces_.size()));
+    for (int64_t i = own.first; i < own.last; i++) {
+      const Piece& p = pieces_[static_cast<size_t>(i)];
+      const float* gradient = p.of->parameter->gradient.data() + p.first;
+      sums[static_cast<size_t>(i)] = k_.square_sums(gradient, p.last - p.first, spec_.clip_value);
     }
-    sums[static_cast<size_t>(team.thread)] = own;
     team.barrier();
     SquareSums all{0, 0};
     for (const SquareSums& s : sums) all.raw += s.raw, all.clipped += s.clipped;
@@ -77,23 +72,19 @@ double Optimizer::step(double lr) {
     u.correction1 = static_cast<float>(1 - std::pow(double(spec_.beta1), n));
     u.correction2 = static_cast<float>(1 - std::pow(double(spec_.beta2), n));
     u.averaging = static_cast<float>(std::min(double(spec_.averaging), (1 + n) / (10 + n)));
-    for (Trained& t : trained_) {
-      Range r = stretch(*t.parameter, team);
+    for (int64_t i = own.first; i < own.last; i++) {
+      const Piece& p = pieces_[static_cast<size_t>(i)];
+      Trained& t = *p.of;
       u.lr = static_cast<float>(lr * t.lr_multiple);
       u.decay = t.decayed ? spec_.weight_decay : 0.f;
-      // In pieces, so that a layer packs its copies of a piece while that is in the cache.
-      const int64_t piece = round_up(PIECE, t.parameter->grain);
-      for (int64_t first = r.first; first < r.last; first += piece) {
-        const int64_t last = std::min(r.last, first + piece);
-        u.size = last - first;
-        u.value = t.parameter->value.data() + first;
-        u.gradient = t.parameter->gradient.data() + first;
-        u.slot0 = t.slots.size() > 0 ? t.slots[0].data() + first : nullptr;
-        u.slot1 = t.slots.size() > 1 ? t.slots[1].data() + first : nullptr;
-        u.average = t.average.size() ? t.average.data() + first : nullptr;
-        k_.update[method](u);
-        t.parameter->changed(first, last);
-      }
+      u.size = p.last - p.first;
+      u.value = t.parameter->value.data() + p.first;
+      u.gradient = t.parameter->gradient.data() + p.first;
+      u.slot0 = t.slots.size() > 0 ? t.slots[0].data() + p.first : nullptr;
+      u.slot1 = t.slots.size() > 1 ? t.slots[1].data() + p.first : nullptr;
+      u.average = t.average.size() ? t.average.data() + p.first : nullptr;
+      k_.update[method](u);
+      t.parameter->changed(p.first, p.last);
     }
   };
   parallel(run);
@@ -104,9 +95,10 @@ double Optimizer::step(double lr) {
 void Optimizer::swap_average() {
   for (Trained& t : trained_) std::swap(t.parameter->value, t.average);
   parallel([&](const Team& team) {
-    for (Trained& t : trained_) {
-      Range r = stretch(*t.parameter, team);
-      if (r.first < r.last) t.parameter->changed(r.first, r.last);
+    const Range own = team.part(static_cast<int64_t>(pieces_.size()));
+    for (int64_t i = own.first; i < own.last; i++) {
+      const Piece& p = pieces_[static_cast<size_t>(i)];
+      p.of->parameter->changed(p.first, p.last);
     }
   });
 }

@@ -50,9 +50,16 @@ class Optimizer {
   int64_t updates = 0;  // made so far
 
  private:
+  // What threads share: a stretch of a parameter, in whole grains, after which the layer packs its copies while it is in the cache.
+  struct Piece {
+    Trained* of;
+    int64_t first, last;
+  };
+
   const Kernels& k_;
   OptimizerSpec spec_;
   std::vector<Trained> trained_;
+  std::vector<Piece> pieces_;  // of all parameters, however many threads there are: the norm is summed up piece by piece
   std::vector<std::string> slot_names_;
 };
 

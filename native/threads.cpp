@@ -40,9 +40,6 @@ void pause() {
 #endif
 }
 
-// Spins in the waits of the job that runs.
-std::atomic<int> spins{SPINS_BEFORE_YIELD};
-
 template <class Ready>
 void spin_until(Ready ready) {
   for (int i = 0; !ready(); i++) wait_a_moment(i);
@@ -74,38 +71,41 @@ struct alignas(64) Counter {
   std::atomic<int> value{0};
 };
 
+// Where a worker waits, and since when it is awake, or has done its last job.
+struct alignas(64) Seat {
+  std::atomic<bool> asleep{false};
+  std::condition_variable wake;
+  Moment since;
+};
+
 class Pool {
  public:
-  explicit Pool(int threads) : threads_(threads), crowding_(threads) {
+  // In teams of `team`, or of as many as find a processor where that is 0.
+  Pool(int threads, int team) : threads_(threads), team_(team), crowding_(threads), seats_(new Seat[size_t(threads)]), spent_(size_t(threads)) {
     for (int i = 1; i < threads; i++) workers_.emplace_back([this, i] { work(i); });
   }
 
   ~Pool() {
     stopping_ = true;
-    publish();
+    publish(threads_);
     for (auto& worker : workers_) worker.join();
   }
 
   int threads() const { return threads_; }
+  int team() const { return team_; }
 
   void run(void (*f)(void*, const Team&), void* context) {
-    f_ = f, context_ = context;
-    crowding_.begin();
-    spins.store(crowding_.together() ? 0 : SPINS_BEFORE_YIELD, std::memory_order_relaxed);
-    done_.value.store(0, std::memory_order_relaxed);
-    publish();
-    {
-      FlushDenormals guard;
-      take_part(0);
-    }
-    spin_until([&] { return done_.value.load(std::memory_order_acquire) == threads_ - 1; });
-    crowding_.end();
+    if (team_) return run(f, context, team_);
+    if (crowding_.team() < threads_ && crowding_.look_is_due(moment().wall)) look();
+    if (crowding_.team() == 1) return run(f, context, 1);
+    run(f, context, crowding_.team());
+    crowding_.worked(spent_, seats_[0].since.wall);
   }
 
-  void barrier() {
-    if (threads_ == 1) return;
+  void barrier(int team) {
+    if (team == 1) return;
     int round = round_.value.load(std::memory_order_acquire);
-    if (arrived_.value.fetch_add(1, std::memory_order_acq_rel) == threads_ - 1) {
+    if (arrived_.value.fetch_add(1, std::memory_order_acq_rel) == team - 1) {
       arrived_.value.store(0, std::memory_order_relaxed);
       round_.value.store(round + 1, std::memory_order_release);
     } else {
@@ -114,53 +114,86 @@ class Pool {
   }
 
  private:
-  void publish() {
-    job_.value.fetch_add(1, std::memory_order_seq_cst);
-    if (sleepers_.value.load(std::memory_order_seq_cst) > 0) {
+  // A job's number and the size of its team.
+  static constexpr int64_t SIZES = 2 * MAX_THREADS;
+  static int size_of(int64_t job) { return static_cast<int>(job % SIZES); }
+
+  void run(void (*f)(void*, const Team&), void* context, int team) {
+    FlushDenormals guard;
+    if (team == 1) return f(context, Team{0, 1});
+    f_ = f, context_ = context;
+    seats_[0].since = moment();
+    done_.value.store(0, std::memory_order_relaxed);
+    publish(team);
+    take_part(0, team);
+    spin_until([&] { return done_.value.load(std::memory_order_acquire) == team - 1; });
+  }
+
+  // All threads look for processors.
+  void look() {
+    double end = moment().wall + Crowding::LOOK;
+    run([](void* until, const Team&) { while (moment().wall < *static_cast<double*>(until)) pause(); }, &end, threads_);
+    crowding_.looked(spent_, end);
+  }
+
+  void publish(int team) {
+    job_.store(job_.load(std::memory_order_relaxed) / SIZES * SIZES + SIZES + team, std::memory_order_seq_cst);
+    for (int i = 1; i < team; i++) {
+      if (!seats_[i].asleep.load(std::memory_order_seq_cst)) continue;
       std::lock_guard<std::mutex> lock(mutex_);
-      wake_.notify_all();
+      seats_[i].wake.notify_one();
     }
   }
 
-  void take_part(int thread) {
-    crowding_.enter(thread);
-    f_(context_, Team{thread, threads_});
-    crowding_.leave(thread);
+  void take_part(int thread, int team) {
+    f_(context_, Team{thread, team});
+    Moment &since = seats_[thread].since, now = moment();
+    spent_[size_t(thread)] = {now.wall - since.wall, now.own - since.own};
+    since = now;
   }
 
   void work(int thread) {
     FlushDenormals guard;
-    for (int seen = 0;;) {
-      seen = next_job(seen);
+    seats_[thread].since = moment();
+    for (int64_t seen = 0;;) {
+      seen = next_job(thread, seen);
       if (stopping_) return;
-      take_part(thread);
+      take_part(thread, size_of(seen));
       done_.value.fetch_add(1, std::memory_order_release);
     }
   }
 
-  // Wait for a job after number `seen`; its number.
-  int next_job(int seen) {
-    auto number = [&] { return job_.value.load(std::memory_order_seq_cst); };
+  // Wait for a job after `seen` that this thread has a part in.
+  int64_t next_job(int thread, int64_t seen) {
+    int64_t job = seen;
+    auto come = [&] {
+      job = job_.load(std::memory_order_seq_cst);
+      return job != seen && thread < size_of(job);
+    };
     for (int i = 0; i < SPINS_BEFORE_YIELD + YIELDS_BEFORE_SLEEP; i++) {
-      if (number() != seen) return number();
+      if (come()) return job;
       wait_a_moment(i);
     }
+    Seat& seat = seats_[thread];
     std::unique_lock<std::mutex> lock(mutex_);
-    sleepers_.value.fetch_add(1, std::memory_order_seq_cst);
-    wake_.wait(lock, [&] { return number() != seen; });
-    sleepers_.value.fetch_sub(1, std::memory_order_seq_cst);
-    return number();
+    seat.asleep.store(true, std::memory_order_seq_cst);
+    seat.wake.wait(lock, come);
+    seat.asleep.store(false, std::memory_order_seq_cst);
+    seat.since = moment();
+    return job;
   }
 
-  const int threads_;
+  const int threads_, team_;
   Crowding crowding_;
+  std::unique_ptr<Seat[]> seats_;
+  std::vector<Moment> spent_;  // by each thread on the last job
   std::vector<std::thread> workers_;
   void (*f_)(void*, const Team&) = nullptr;
   void* context_ = nullptr;
   std::atomic<bool> stopping_{false};
-  Counter job_, done_, sleepers_, arrived_, round_;
+  alignas(64) std::atomic<int64_t> job_{0};
+  Counter done_, arrived_, round_;
   std::mutex mutex_;
-  std::condition_variable wake_;
 };
 
 #if defined(__linux__)
@@ -219,7 +252,7 @@ thread_local bool inside = false;
 
 Pool& pool() {
   if (!the_pool) {
-    the_pool = new Pool(default_threads());
+    the_pool = new Pool(default_threads(), 0);
 #if !defined(_WIN32)
     static bool registered = false;
     if (!registered) {
@@ -238,11 +271,11 @@ Pool& pool() {
 }  // namespace
 
 void wait_a_moment(int i) {
-  if (i < spins.load(std::memory_order_relaxed)) pause();
+  if (i < SPINS_BEFORE_YIELD) pause();
   else std::this_thread::yield();
 }
 
-void Team::barrier() const { the_pool->barrier(); }
+void Team::barrier() const { the_pool->barrier(threads); }
 
 Range Team::part(int64_t n) const { return {n * thread / threads, n * (thread + 1) / threads}; }
 
@@ -274,12 +307,18 @@ int thread_count() {
   return pool().threads();
 }
 
-void use_threads(int n) {
-  if (n < 1 || n > MAX_THREADS) throw SettingError("threads", std::to_string(n), "a whole number from 1 to 1024");
+void use_threads(int n, int team) {
+  auto check = [](const char* what, int found, int least, int most) {
+    if (found < least || found > most)
+      throw SettingError(what, std::to_string(found),
+                         "a whole number from " + std::to_string(least) + " to " + std::to_string(most));
+  };
+  check("threads", n, 1, MAX_THREADS);
+  check("team", team, 0, n);
   std::lock_guard<std::mutex> lock(*turn);
-  if (the_pool && the_pool->threads() == n) return;
+  if (the_pool && the_pool->threads() == n && the_pool->team() == team) return;
   delete the_pool;
-  the_pool = new Pool(n);
+  the_pool = new Pool(n, team);
 }
 
 }  // namespace rhapsode

@@ -76,6 +76,14 @@ def make(backend, config, parameters=None, **train):
     return make_learner(config, settings, parameters or random_parameters(config))
 
 
+def weights_after(learner, config, steps, batch_size=9):
+    """The weights after some steps on random batches, the state carried on."""
+    state = learner.initial_state(batch_size)
+    for step in range(steps):
+        _, state = learner.step(random_batch(config, 7, batch_size, step), state, Update(step, 0.01))
+    return learner.parameters()
+
+
 def arrays(state):
     """The arrays of a state, layer by layer."""
     return [array for layer in state.layers for array in layer]

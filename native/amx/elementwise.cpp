@@ -68,8 +68,8 @@ class TileElementwise : public RecurrentLayer {
 
   // Buffers of the forward pass. What is padding must be zero, so a new shape, of which it tells, starts from zeros.
   bool prepare(int64_t T, int64_t B, bool training) {
-    if (T == T_ && B == B_ && training == training_ && threads_ == thread_count()) return false;
-    T_ = T, B_ = B, training_ = training, threads_ = thread_count();
+    if (T == T_ && B == B_ && training == training_) return false;
+    T_ = T, B_ = B, training_ = training;
     scan_ = ElementwiseScan{};
     scan_.T = T, scan_.B = B, scan_.H = H_;
     scan_.state = renew(state_, (T + 1) * R() * 2 * P_ * TILE);
@@ -85,7 +85,7 @@ class TileElementwise : public RecurrentLayer {
     const int64_t Q = k_.gates * P_;
     scan_.tokens_pitch = T_ * R() + 1;
     scan_.d_tokens = renew(tokens_, Q * scan_.tokens_pitch * 2 * TILE);
-    scan_.d_vectors = renew(d_vectors_, threads_ * k_.vectors * P_ * PAIR);
+    scan_.d_vectors = renew(d_vectors_, R() * k_.vectors * P_ * PAIR);
     if (vectors) scan_.d_rows = renew(d_rows_, T_ * R() * 2 * Q * TILE);
   }
 
@@ -109,7 +109,7 @@ class TileElementwise : public RecurrentLayer {
       for (int64_t u = part.first; u < part.last; u++) {
         float& gradient = vectors_[static_cast<size_t>(i)]->gradient[u];
         float sum = accumulate ? gradient : 0;
-        for (int thread = 0; thread < team.threads; thread++) sum += d_vectors_[(thread * k_.vectors + i) * P_ * PAIR + u];
+        for (int64_t rb = 0; rb < R(); rb++) sum += d_vectors_[(rb * k_.vectors + i) * P_ * PAIR + u];
         gradient = sum;
       }
   }
@@ -121,7 +121,6 @@ class TileElementwise : public RecurrentLayer {
 
   int64_t T_ = 0, B_ = 0;
   bool training_ = false;
-  int threads_ = 0;
   ElementwiseScan scan_{};
   TileReader d_reader_;
   TileActivations output_;

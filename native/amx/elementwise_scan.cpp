@@ -134,14 +134,11 @@ struct Pass {
     });
   }
 
-  // Adds to a thread's sums.
-  void add_vectors(float* d_vectors) {
+  void leave_vectors() {
     for (int half = 0; half < 2; half++) {
       C::d_constants(given[half], d_own[half]);
-      for (int i = 0; i < C::VECTORS; i++) {
-        float* to = d_vectors + i * at.P * PAIR + at.unit(half);
-        store(to, _mm512_add_ps(load(to), d_own[half][i].v));
-      }
+      for (int i = 0; i < C::VECTORS; i++)
+        store(s.d_vectors + (at.rb * C::VECTORS + i) * at.P * PAIR + at.unit(half), d_own[half][i].v);
     }
   }
 
@@ -159,14 +156,11 @@ void forward(const ElementwiseScan& s, int thread, int threads) {
 
 template <class C>
 void backward(const ElementwiseScan& s, int thread, int threads) {
-  const int64_t vectors = C::VECTORS * pairs(s.H) * PAIR;
-  float* d_vectors = s.d_vectors + thread * vectors;
-  clear(d_vectors, vectors * int64_t{sizeof(float)});
   const Part part = part_of(pairs(s.H) * pairs(s.B), thread, threads);
   for (int64_t item = part.first; item < part.last; item++) {
     Pass<C> pass(s, Place(s, item));
     pass.backward();
-    pass.add_vectors(d_vectors);
+    pass.leave_vectors();
   }
 }
 

@@ -27,7 +27,7 @@ struct ElementwiseScan {
   bf16* d_tokens;             // token tiles [Q][tokens_pitch][2]
   int64_t tokens_pitch;
   bf16* d_rows;               // row tiles [T * 2R][Q], or null (tables)
-  float* d_vectors;           // [threads][vectors][32P]: each thread's own sums, overwritten
+  float* d_vectors;           // [R][vectors][32P]: sums of each block of 32 rows, overwritten
 };
 
 // Part of `thread` of `threads`, which do not wait for each other.

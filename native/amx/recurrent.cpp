@@ -89,7 +89,7 @@ class TileRecurrent : public RecurrentLayer {
     T_ = T, B_ = B, training_ = training, threads_ = thread_count();
     const int64_t blocks = 2 * P_ / k_.halves;
     scan_ = Scan{};
-    scan_.T = T, scan_.B = B, scan_.H = spec_.hidden;
+    scan_.T = T, scan_.B = B, scan_.H = spec_.hidden, scan_.shares = threads_;
     scan_.forward_weights = weight_hh_.forward(), scan_.backward_weights = weight_hh_.backward();
     scan_.bias = bias_hn_ ? bias_hn_->value.data() : nullptr;
     scan_.h = renew(h_, (T + 1) * R() * 2 * P_ * TILE);

@@ -50,7 +50,8 @@ struct Scan {
   bf16* d_tokens;                     // token tiles [Q (gru, mlstm: Q + P)][tokens_pitch][2], of which T * R are used
   int64_t tokens_pitch;
   bf16* d_rows;                       // row tiles [T * 2R][Q] of the input's part of the gates, or null (tables)
-  float* exchange[2];                 // [threads][P][R][1024]: parts of dh that one thread computes for the others
+  int shares;                         // the units are dealt out in so many; dh is the sum of what each share gives to it
+  float* exchange[2];                 // [shares][P][R][1024]: what a share gives to the units of others
 
   // mlstm: the first stage of each step, whose h is m. It shares all but h, turned, saved and what comes from outside.
   const Scan* factor;
@@ -58,7 +59,8 @@ struct Scan {
   Progress* progress;  // [threads], zero at the start of each call
 };
 
-// Part of `thread` of `threads`. All of them must call, inside one parallel().
+// Part of `thread` of `threads`. All of them must call, inside one parallel(). Threads that are fewer than the shares of the
+// backward pass take several of them each.
 struct ScanKernels {
   void (*forward)(const Scan&, int thread, int threads);
   void (*backward)(const Scan&, int thread, int threads);

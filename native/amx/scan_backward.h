@@ -4,11 +4,15 @@
 //
 // Where a step has two stages (mlstm), dG_t goes back to dm_t in the same way, and what dm_t leaves for the other gate to h_t-1.
 //
-// Each thread owns a run of units: it computes their dG, and of each product the part that sums over its own columns of
-// gates. That needs no dG of others; instead the threads exchange parts of dh, a fifth of the bytes. In round j a thread
-// computes its part of the j-th pair of units of each other thread, announces it, computes its part of its own j-th pair
-// and, with all parts of that, the pointwise part of the step before, which is woven into the products of round j + 1.
-// The last pair of a step is woven into the first product of the next, up to where that needs its result.
+// The units are dealt out in shares, one for each thread. Who has a share computes the dG of its units, and of each product
+// the part that sums over their columns of gates. That needs no dG of others; instead the threads exchange parts of dh, a
+// fifth of the bytes. In round j a thread computes its share's part of the j-th pair of units of each other share, announces
+// it, computes the part of its own j-th pair and, with all parts of that, the pointwise part of the step before, which is woven
+// into the products of round j + 1. The last pair of a step is woven into the first product of the next, up to where that
+// needs its result.
+//
+// The shares decide in which order dh is summed up. So when fewer threads work than there are shares, each has several, and
+// does in every round for one share after the other what it would do for its own; the result is the same.
 #pragma once
 
 #include "cells.h"
@@ -26,10 +30,10 @@ struct BackwardPair {
   using Form = FormOf<Cell>;
   static constexpr int HALVES = Cell::HALVES, COLUMNS = Form::COLUMNS, BLOCKS = 2 / HALVES;
 
-  const float* own;       // dh, this thread's part (or the whole of it): a block of [2][2][16][16]
-  const float* parts;     // those of the threads before and after it, part_pitch apart; null at the last step
+  const float* own;       // dh, the own share's part (or the whole of it): a block of [2][2][16][16]
+  const float* parts;     // those of the shares before and after it, part_pitch apart; null at the last step
   int64_t part_pitch;
-  int thread, threads;
+  int share, shares;
   const bf16 *d_upper, *d_lower;       // d_output: row tiles
   const bf16 *now_upper, *now_lower;   // h of this step and the one before: row tiles; or, with HISTORY,
   const bf16 *before_upper, *before_lower;
@@ -72,8 +76,8 @@ struct BackwardPair {
   RHAPSODE_INLINE Vec sum_of_parts(int64_t at) const {
     Vec sum = load(own + at);
     if (parts) {
-      for (int other = 0; other < threads; other++)
-        if (other != thread) sum = _mm512_add_ps(sum, load(parts + other * part_pitch + at));
+      for (int other = 0; other < shares; other++)
+        if (other != share) sum = _mm512_add_ps(sum, load(parts + other * part_pitch + at));
     }
     return sum;
   }
@@ -127,9 +131,9 @@ class BackwardScan {
   using Pending = Weave<BackwardPair<Cell>>;
 
  public:
-  BackwardScan(const Scan& s, int thread, int threads)
-      : s_(s), P_(pairs(s.H)), R_(pairs(s.B)), thread_(thread), threads_(threads), part_(part_of(P_, thread, threads)),
-        rounds_((P_ + threads - 1) / threads) {}
+  BackwardScan(const Scan& s, int shares, int thread, int threads)
+      : s_(s), P_(pairs(s.H)), R_(pairs(s.B)), shares_(shares), least_pairs_(P_ / shares), smaller_(shares - P_ % shares),
+        thread_(thread), threads_(threads), mine_(part_of(shares, thread, threads)) {}
 
   // A step in one stage.
   template <class Cell>
@@ -160,11 +164,12 @@ class BackwardScan {
   template <class Cell>
   Pending<Cell> first_step() {
     for (int64_t rb = 0; rb < R_; rb++)
-      for (int64_t pair = part_.first; pair < part_.last; pair++) {
-        enter<Cell>(pair, rb);
-        Pending<Cell> all(pointwise<Cell>(s_, s_.T - 1, pair, rb, own_[0], false));
-        all.finish();
-      }
+      for (int64_t share = mine_.first; share < mine_.last; share++)
+        for (int64_t pair = units_of(share).first; pair < units_of(share).last; pair++) {
+          enter<Cell>(pair, rb);
+          Pending<Cell> all(pointwise<Cell>(s_, s_.T - 1, share, pair, rb, own_[0], false));
+          all.finish();
+        }
     return {};
   }
 
@@ -187,8 +192,9 @@ class BackwardScan {
   // the first. `before` is what is left of Now's pointwise part; returns what is left of Next's.
   template <class Now, class Next>
   Pending<Next> stage(int64_t t, Pending<Now>& before, const Scan& next, int64_t then) {
-    const bool rows_outside = fits_second_level(part_.size() * Now::LAYER_GATES * P_ * 2 * TILE);
-    const int64_t outer = rows_outside ? R_ : rounds_, inner = rows_outside ? rounds_ : R_;
+    const int64_t rounds = units_of(shares_ - 1).size();
+    const bool rows_outside = fits_second_level(rounds * Now::LAYER_GATES * P_ * 2 * TILE);
+    const int64_t outer = rows_outside ? R_ : rounds, inner = rows_outside ? rounds : R_;
     Pending<Next> pending;
     for (int64_t x = 0; x < outer; x++)
       for (int64_t y = 0; y < inner; y++)
@@ -199,40 +205,54 @@ class BackwardScan {
 
   template <class Now, class Next>
   void round(int64_t t, int64_t j, int64_t rb, Pending<Now>* before, Pending<Next>& pending, const Scan& next, int64_t then) {
-    pending.spread(targets(j) * part_.size() * Now::GATES);
-    auto part_of_product = [&](int64_t pair, float* to) {
-      if (before) product_after<Now>(t, pair, rb, to, *before);
-      else product<Now>(t, pair, rb, to, pending);
+    pending.spread(mine_.size() * shares_with_pair(j) * units_of(mine_.last - 1).size() * Now::GATES);
+    auto part_of_product = [&](int64_t share, int64_t distance, int64_t pair, float* to) {
+      const int64_t direction = (j * shares_ + distance) % 2 ? 1 : -1;  // to and fro
+      if (before) product_after<Now>(t, share, pair, rb, to, *before);
+      else product<Now>(t, share, pair, rb, direction, to, pending);
       before = nullptr;
     };
-    for (int distance = 1; distance < threads_; distance++) {
-      const int other = (thread_ + distance) % threads_;
-      const Part theirs = part_of(P_, other, threads_);
-      if (j < theirs.size()) part_of_product(theirs.first + j, exchange(thread_, theirs.first + j, rb));
-    }
+    for (int64_t share = mine_.first; share < mine_.last; share++)
+      for (int64_t distance = 1; distance < shares_; distance++) {
+        const Part theirs = units_of(share + distance < shares_ ? share + distance : share + distance - shares_);
+        const int64_t pair = theirs.first + j;
+        if (j < theirs.size()) part_of_product(share, distance, pair, exchange(share, pair, rb));
+      }
     publish(s_.progress[thread_], ++announced_);
-    if (j >= part_.size()) return pending.finish();
-    const int64_t pair = part_.first + j;
-    float* own = own_[parity_ ^= 1];
-    part_of_product(pair, own);
-    pending.finish();
-    for (int other = 0; other < threads_; other++)
-      if (other != thread_) wait_for(s_.progress[other], announced_);
-    if (then >= 0) pending = Pending<Next>(pointwise<Next>(next, then, pair, rb, own, true));
-    else leave_h<Next>(pair, rb, own);
+    for (int64_t share = mine_.first; share < mine_.last; share++) {
+      const Part units = units_of(share);
+      const int64_t pair = units.first + j;
+      if (j >= units.size()) {
+        pending.finish();
+        continue;
+      }
+      if (share > mine_.first) pending.spread(units.size() * Now::GATES);
+      float* own = own_[parity_ ^= 1];
+      part_of_product(share, shares_, pair, own);
+      pending.finish();
+      for (int other = 0; other < threads_; other++)
+        if (other != thread_) wait_for(s_.progress[other], announced_);
+      if (then < 0) {
+        leave_h<Next>(share, pair, rb, own);
+        continue;
+      }
+      pending = Pending<Next>(pointwise<Next>(next, then, share, pair, rb, own, true));
+    }
   }
 
-  int64_t targets(int64_t j) const {
-    int64_t n = 0;
-    for (int other = 0; other < threads_; other++) n += j < part_of(P_, other, threads_).size();
-    return n;
+  // The pairs of units of a share: the last ones have one more, if need be.
+  RHAPSODE_INLINE Part units_of(int64_t share) const {
+    const int64_t first = share * least_pairs_ + (share > smaller_ ? share - smaller_ : 0);
+    return {first, first + least_pairs_ + (share >= smaller_)};
   }
+  // How many shares have a j-th pair.
+  RHAPSODE_INLINE int64_t shares_with_pair(int64_t j) const { return j < least_pairs_ ? shares_ : shares_ - smaller_; }
 
-  // accumulators += the gradients of this thread's pairs of units [first, first + count) times their weights to `pair`.
+  // accumulators += the gradients of pairs of units [first, first + count) times their weights to `pair`.
   template <class Cell, class Job>
   RHAPSODE_INLINE void multiply_gates(int64_t t, int64_t pair, int64_t rb, int64_t first, int64_t count, int64_t direction,
                                       Job& job) const {
-    const int64_t Q = Cell::LAYER_GATES * P_, column = (part_.first + first) * Cell::LAYER_GATES + Cell::FIRST_GATE;
+    const int64_t Q = Cell::LAYER_GATES * P_, column = first * Cell::LAYER_GATES + Cell::FIRST_GATE;
     const bf16* upper = s_.d_gates[t & 1] + (2 * rb * Q + column) * TILE;
     const bf16* lower = upper + Q * TILE;
     const bf16* weights = s_.backward_weights + (pair * Q + column) * 2 * TILE;
@@ -244,44 +264,45 @@ class BackwardScan {
     }
   }
 
-  // This thread's part of dh_t-1 (or dm_t) of a pair of units.
+  // A share's part of dh_t-1 (or dm_t) of a pair of units.
   template <class Cell, class Job>
-  void product(int64_t t, int64_t pair, int64_t rb, float* to, Job& pending) {
+  void product(int64_t t, int64_t share, int64_t pair, int64_t rb, int64_t direction, float* to, Job& pending) const {
+    const Part units = units_of(share);
     clear_block();
-    multiply_gates<Cell>(t, pair, rb, 0, part_.size(), direction_, pending);
-    direction_ = -direction_;
+    multiply_gates<Cell>(t, pair, rb, units.first, units.size(), direction, pending);
     store_block(contiguous(to));
   }
 
-  // The first one of a stage overtakes the pointwise part of the last pair of the stage before it, which gives its last
+  // The first one of a stage overtakes the pointwise part of the last pair of the stage before it, which may give the last
   // tiles.
   template <class Cell>
-  void product_after(int64_t t, int64_t pair, int64_t rb, float* to, Pending<Cell>& before) {
-    const int64_t ready = part_.size() - 1;
+  void product_after(int64_t t, int64_t share, int64_t pair, int64_t rb, float* to, Pending<Cell>& before) const {
+    const Part units = units_of(share);
+    const int64_t ready = units.size() - 1;
     NoWeave none;
     clear_block();
     before.spread(ready * Cell::GATES);
-    multiply_gates<Cell>(t, pair, rb, 0, ready, 1, before);
+    multiply_gates<Cell>(t, pair, rb, units.first, ready, 1, before);
     before.finish();
-    multiply_gates<Cell>(t, pair, rb, ready, 1, 1, none);
-    direction_ = -1;
+    multiply_gates<Cell>(t, pair, rb, units.first + ready, 1, 1, none);
     store_block(contiguous(to));
   }
 
-  float* exchange(int64_t thread, int64_t pair, int64_t rb) const {
-    return s_.exchange[parity_of_exchange_] + ((thread * P_ + pair) * R_ + rb) * 4 * SQUARE;
+  float* exchange(int64_t share, int64_t pair, int64_t rb) const {
+    return s_.exchange[parity_of_exchange_] + ((share * P_ + pair) * R_ + rb) * 4 * SQUARE;
   }
 
   template <class Cell>
-  BackwardPair<Cell> pointwise(const Scan& s, int64_t t, int64_t pair, int64_t rb, const float* own, bool with_parts) {
+  BackwardPair<Cell> pointwise(const Scan& s, int64_t t, int64_t share, int64_t pair, int64_t rb, const float* own,
+                               bool with_parts) {
     using Form = FormOf<Cell>;
     const int64_t row = rb * PAIR, block = pair * 2 / Cell::HALVES, blocks = 2 * P_ / Cell::HALVES;
     const int64_t Q = Cell::LAYER_GATES * P_, column = pair * Cell::LAYER_GATES + Cell::FIRST_GATE;
     BackwardPair<Cell> p{};
     p.own = own;
-    p.parts = with_parts && threads_ > 1 ? exchange(0, pair, rb) : nullptr;
+    p.parts = with_parts && shares_ > 1 ? exchange(0, pair, rb) : nullptr;
     p.part_pitch = P_ * R_ * 4 * SQUARE;
-    p.thread = thread_, p.threads = threads_;
+    p.share = static_cast<int>(share), p.shares = shares_;
     p.d_upper = s.d_output ? s.d_output + ((t * R_ + rb) * 2 * P_ + pair) * TILE : NOTHING;
     p.d_lower = s.d_output ? p.d_upper + P_ * TILE : NOTHING;
     if (Cell::HISTORY) {
@@ -314,13 +335,13 @@ class BackwardScan {
 
   // The gradient of the h before the first step: the product, the others' parts and, where h is carried, its own way.
   template <class Cell>
-  void leave_h(int64_t pair, int64_t rb, const float* own) const {
+  void leave_h(int64_t share, int64_t pair, int64_t rb, const float* own) const {
     for (int half = 0; half < 2; half++) {
       const int64_t unit = pair * PAIR + half * LANES;
       for (int r = 0; r < PAIR && rb * PAIR + r < s_.B; r++) {
         Vec sum = load(own + in_block(r, half));
-        for (int other = 0; other < threads_; other++)
-          if (other != thread_) sum = _mm512_add_ps(sum, load(exchange(other, pair, rb) + in_block(r, half)));
+        for (int other = 0; other < shares_; other++)
+          if (other != share) sum = _mm512_add_ps(sum, load(exchange(other, pair, rb) + in_block(r, half)));
         if (Cell::CARRIES && !Cell::HISTORY)
           sum = _mm512_add_ps(sum, load(s_.d_carry + (((2 * pair + half) * R_ + rb) * PAIR + r) * LANES));
         store_plain(sum, s_.d_h_in + (rb * PAIR + r) * s_.H + unit, s_.H - unit);
@@ -331,7 +352,8 @@ class BackwardScan {
   template <class Cell>
   void leave() const {
     if (!Cell::HISTORY || !s_.d_c_in) return;
-    for (int64_t unit = part_.first * PAIR; unit < part_.last * PAIR && unit < s_.H; unit += LANES)
+    const int64_t end = units_of(mine_.last - 1).last * PAIR;
+    for (int64_t unit = units_of(mine_.first).first * PAIR; unit < end && unit < s_.H; unit += LANES)
       for (int64_t b = 0; b < s_.B; b++)
         store_plain(load(s_.d_carry + (unit / LANES * R_ * PAIR + b) * LANES), s_.d_c_in + b * s_.H + unit, s_.H - unit);
   }
@@ -340,12 +362,12 @@ class BackwardScan {
 
   const Scan& s_;
   const int64_t P_, R_;
+  const int shares_;
+  const int64_t least_pairs_, smaller_;  // of units in a share; shares with no more than these
   const int thread_, threads_;
-  const Part part_;
-  const int64_t rounds_;
+  const Part mine_;  // shares of this thread
   int32_t announced_ = 0;
   int parity_ = 0, parity_of_exchange_ = 0;
-  int64_t direction_ = 1;
   alignas(64) float own_[2][4 * SQUARE];
   alignas(64) bf16 waiting_[(MOST_COLUMNS + 2) * 32];
 };
@@ -353,10 +375,10 @@ class BackwardScan {
 // `Stages`: the cell of a step, or those of its two stages.
 template <class... Stages>
 void scan_backward(const Scan& s, int thread, int threads) {
-  const int active = active_threads(pairs(s.H), threads);
+  const int shares = active_threads(pairs(s.H), s.shares), active = active_threads(shares, threads);
   if (thread >= active) return;
   TileRegisters registers;
-  BackwardScan(s, thread, active).run<Stages...>();
+  BackwardScan(s, shares, thread, active).run<Stages...>();
 }
 
 }  // namespace

@@ -179,7 +179,7 @@ void forward_step(const Scan& s, int64_t t, Part part, const bf16* left, Forward
   const bool rows_outside = fits_second_level(part.size() * Cell::LAYER_GATES * P * 2 * TILE);
   const int64_t blocks_a_pair = 2 / Cell::HALVES, outer = rows_outside ? R : part.size(), inner = R * part.size() / outer;
   Weave<ForwardBlock<Cell>> pending;
-  int parity = 0, direction = 1;
+  int parity = 0;
   for (int64_t x = 0; x < outer; x++)
     for (int64_t y = 0; y < inner; y++)
       for (int64_t half = 0; half < blocks_a_pair; half++) {
@@ -190,10 +190,11 @@ void forward_step(const Scan& s, int64_t t, Part part, const bf16* left, Forward
         float* sums = scratch.products[parity];
         pending.spread(Form::PAIRS * P);
         for (int p = 0; p < Form::PAIRS; p++) {
+          // To and fro, where the panel of h is larger than the first-level cache.
+          const int direction = P > PANEL_TILES && (block * Form::PAIRS + p) % 2 ? -1 : 1;
           clear_block();
           multiply<Keep::left>(upper, lower, weights + p * P * 2 * TILE, P, direction, pending);
           store_block(contiguous(sums + p * 4 * SQUARE));
-          if (P > PANEL_TILES) direction = -direction;
         }
         pending.finish();
         ForwardBlock<Cell> next = forward_block<Cell>(s, t, block, rb);

@@ -7,7 +7,7 @@ namespace rhapsode::amx {
 namespace {
 
 // Runs job.piece(0), job.piece(1), … job.piece(pieces - 1) over `steps` steps of a product, each of
-// which calls slice() twice.
+// which calls slice() twice. Before finish() no more steps may come than were told.
 template <class Job>
 class Weave {
  public:

@@ -165,17 +165,22 @@ def test_loss_curve(cell):
     np.testing.assert_allclose(curves[0], curves[1], atol=0.03)
 
 
-def test_runs_repeat_to_the_bit():
-    config = config_of("gru", hidden=50, layers=2, dropout=0.2, dropconnect=0.2)
-    batch, weights = random_batch(config, 12, 40), []
-    for _ in range(2):
-        native, _ = both(config)
-        state = native.initial_state(40)
-        for number in range(3):
-            _, state = native.step(batch, state, Update(number, 1e-2))
-        weights.append(native.parameters())
-    for name, value in weights[0].items():
-        np.testing.assert_array_equal(value, weights[1][name], err_msg=name)
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_weights_do_not_depend_on_how_many_threads_work(cell):
+    """Of five. The widths make shares of two sizes, and weights that fit in no first-level cache."""
+    before = _native.threads()
+    weights = []
+    try:
+        for hidden in (70, 600):
+            config = config_of(cell, hidden=hidden, layers=2, dropout=0.2, dropconnect=0.2)
+            for team in (5, 5, 1, 3):
+                _native.use_threads(5, team)
+                learner = make("native", config, initial_parameters(config), precision="bf16")
+                weights.append(learners.weights_after(learner, config, 2, 40))
+                learners.same(weights[0], weights[-1])
+            weights = []
+    finally:
+        _native.use_threads(before)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

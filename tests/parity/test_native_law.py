@@ -163,11 +163,7 @@ def test_steps_repeat_to_the_bit(isa, cell):
     config = config_of(cell, vocab_size=19, hidden=70, layers=2, dropconnect=0.2, dropout=0.2, conv=4, mlp=1.5)
 
     def run():
-        learner = make("native", config, initial_parameters(config))
-        state = learner.initial_state(9)
-        for step in range(5):
-            _, state = learner.step(random_batch(config, 7, 9, step), state, Update(step, 0.01))
-        return learner.parameters()
+        return weights_after(make("native", config, initial_parameters(config)), config, 5)
 
     same(run(), run())
 
@@ -183,6 +179,22 @@ def test_any_number_of_threads(isa, threads):
             same_gradients(dataclasses.replace(config, conv=4, mlp=1.5), 4, 11)
     finally:
         _native.use_threads(before)
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_weights_do_not_depend_on_the_number_of_threads(isa, cell):
+    """So neither do they on how busy the machine is. Five threads divide the batch, too, of 70 units."""
+    before = _native.threads()
+    config = config_of(cell, vocab_size=19, hidden=70, layers=2, dropconnect=0.2, dropout=0.2, conv=4, mlp=1.5)
+    weights = []
+    try:
+        for threads in (1, 2, 5):
+            _native.use_threads(threads, threads)
+            weights.append(weights_after(make("native", config, initial_parameters(config)), config, 3))
+    finally:
+        _native.use_threads(before)
+    same(weights[0], weights[1])
+    same(weights[0], weights[2])
 
 
 def test_a_step_that_fails_changes_nothing(isa):
