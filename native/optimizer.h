@@ -50,7 +50,8 @@ class Optimizer {
   int64_t updates = 0;  // made so far
 
  private:
-  // What threads share: a stretch of a parameter, in whole grains, after which the layer packs its copies while it is in the cache.
+  // What threads share: a stretch of a parameter, in whole grains, of which the layer packs its copies while it is in the
+  // cache.
   struct Piece {
     Trained* of;
     int64_t first, last;

@@ -81,7 +81,8 @@ struct alignas(64) Seat {
 class Pool {
  public:
   // In teams of `team`, or of as many as find a processor where that is 0.
-  Pool(int threads, int team) : threads_(threads), team_(team), crowding_(threads), seats_(new Seat[size_t(threads)]), spent_(size_t(threads)) {
+  Pool(int threads, int team)
+      : threads_(threads), team_(team), crowding_(threads), seats_(new Seat[size_t(threads)]), spent_(size_t(threads)) {
     for (int i = 1; i < threads; i++) workers_.emplace_back([this, i] { work(i); });
   }
 
@@ -132,7 +133,10 @@ class Pool {
   // All threads look for processors.
   void look() {
     double end = moment().wall + Crowding::LOOK;
-    run([](void* until, const Team&) { while (moment().wall < *static_cast<double*>(until)) pause(); }, &end, threads_);
+    auto spin = [](void* until, const Team&) {
+      while (moment().wall < *static_cast<double*>(until)) pause();
+    };
+    run(spin, &end, threads_);
     crowding_.looked(spent_, end);
   }
 

@@ -24,6 +24,7 @@ from learners import (  # noqa: E402
     random_state,
     same,
     seeds,
+    weights_after,
 )
 from rhapsode.backends.base import Update  # noqa: E402
 from rhapsode.config import ModelConfig  # noqa: E402
