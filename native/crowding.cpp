@@ -26,7 +26,7 @@ int fitting(const std::vector<Moment>& spent, int n) {
     const double share = s.wall > 0 ? s.own / s.wall : 1;
     least = std::min(least, share), processors += share;
   }
-  return least >= LEAST_OWN ? n : std::clamp(static_cast<int>(processors), 1, n - 1);
+  return least >= LEAST_OWN ? n : std::max(1, std::min(n - 1, static_cast<int>(processors)));
 }
 
 }  // namespace
