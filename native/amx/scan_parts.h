@@ -59,7 +59,9 @@ RHAPSODE_INLINE Vec dropped(const Kept& kept, int64_t row, int64_t block, Vec x)
   return _mm512_maskz_mul_ps(__mmask16(kept.at(row, block)), x, all(kept.scale));
 }
 
-RHAPSODE_INLINE void clear(void* p, int64_t bytes) { __builtin_memset(p, 0, bytes); }
+RHAPSODE_INLINE void clear(void* p, int64_t bytes) {
+  if (bytes > 0) __builtin_memset(p, 0, bytes);  // of nothing, p may be null
+}
 
 }  // namespace
 }  // namespace rhapsode::amx
