@@ -17,12 +17,12 @@ Input = Any
 class NativeCell:
     """One recurrent layer, its weights W_ih z + b (or the table) included. `backward` follows its `forward`."""
 
-    def __init__(self, table: bool, width: int, hidden: int, nonlinearity: str, precision: str):
-        self.core = _native.Recurrent(self.kind(nonlinearity), table, width, hidden, precision)
+    kind: str
+    """the core's name of the cell"""
 
-    def kind(self, nonlinearity: str) -> str:
-        """The core's name of the cell."""
-        raise NotImplementedError
+    def __init__(self, table: bool, width: int, hidden: int, nonlinearity: str, precision: str):
+        kind = self.kind.format(nonlinearity=nonlinearity)
+        self.core = _native.Recurrent(kind, table, width, hidden, precision)
 
     def parameters(self) -> dict[str, Any]:
         """The core's parameters by their names within the layer."""

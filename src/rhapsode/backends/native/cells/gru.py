@@ -17,5 +17,4 @@ from rhapsode.backends.native.cells.base import NativeCell
 class NativeGRU(NativeCell):
     """Gates r, z, n; the reset gate acts on the product."""
 
-    def kind(self, nonlinearity: str) -> str:
-        return "gru"
+    kind = "gru"

@@ -17,5 +17,4 @@ from rhapsode.backends.native.cells.base import NativeCell
 class NativeLSTM(NativeCell):
     """Gates i, f, g, o; state h and c."""
 
-    def kind(self, nonlinearity: str) -> str:
-        return "lstm"
+    kind = "lstm"

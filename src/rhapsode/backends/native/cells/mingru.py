@@ -14,5 +14,4 @@ from rhapsode.backends.native.cells.base import NativeCell
 class NativeMinGRU(NativeCell):
     """Gates z, n; no recurrent matrix."""
 
-    def kind(self, nonlinearity: str) -> str:
-        return "mingru"
+    kind = "mingru"

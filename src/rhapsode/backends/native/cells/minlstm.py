@@ -14,5 +14,4 @@ from rhapsode.backends.native.cells.base import NativeCell
 class NativeMinLSTM(NativeCell):
     """Gates f, i, n; no recurrent matrix."""
 
-    def kind(self, nonlinearity: str) -> str:
-        return "minlstm"
+    kind = "minlstm"

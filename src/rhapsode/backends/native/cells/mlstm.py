@@ -16,5 +16,4 @@ from rhapsode.backends.native.cells.base import NativeCell
 class NativeMLSTM(NativeCell):
     """Gates i, f, g, o and the factor m; state h and c."""
 
-    def kind(self, nonlinearity: str) -> str:
-        return "mlstm"
+    kind = "mlstm"

@@ -18,5 +18,4 @@ from rhapsode.backends.native.cells.base import NativeCell
 class NativeRGLRU(NativeCell):
     """Gates r, i, x, y; no recurrent matrix; state c."""
 
-    def kind(self, nonlinearity: str) -> str:
-        return "rglru"
+    kind = "rglru"

@@ -13,5 +13,4 @@ from rhapsode.backends.native.cells.base import NativeCell
 class NativeRNN(NativeCell):
     """h = f(a + W_hh h)."""
 
-    def kind(self, nonlinearity: str) -> str:
-        return f"rnn_{nonlinearity}"
+    kind = "rnn_{nonlinearity}"

@@ -17,5 +17,4 @@ from rhapsode.backends.native.cells.base import NativeCell
 class NativeSRU(NativeCell):
     """Gates w, f, r, x; no recurrent matrix; state c."""
 
-    def kind(self, nonlinearity: str) -> str:
-        return "sru"
+    kind = "sru"
