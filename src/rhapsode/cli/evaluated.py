@@ -31,6 +31,11 @@ def named_corpus(names: Sequence[str], model: ModelFile) -> Corpus | None:
 
 
 def held_out(corpus: Corpus) -> Part:
+    """Its held-out part.
+
+    Raises:
+        CorpusError: there is none.
+    """
     if len(corpus.held_out.tokens) < 2:
         raise CorpusError(f"{corpus.path}: nothing was held out; name the text to measure")
     return corpus.held_out
