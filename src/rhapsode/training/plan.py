@@ -235,7 +235,7 @@ def _choose_dropout(c: _Chooser, epochs: float, symbols: int, part: float) -> No
         if c.model.get("layers", 1) > 1:
             c.choose(c.model, "dropout", p, "likewise, between the layers")
     if p >= 0.2 and has_recurrent_matrix(c.model.get("cell", "lstm")):
-        c.choose(c.model, "dropconnect", round(p - 0.05, 2), "likewise, on the recurrent weights")
+        c.choose(c.model, "dropconnect", round(p - 0.08, 2), "likewise, on the recurrent weights")
 
 
 def _choose_averaging(c: _Chooser, epochs: float) -> None:
