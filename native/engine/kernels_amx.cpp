@@ -77,13 +77,14 @@ struct Bf16Tiles {
 template <class Type, int ROW_TILES, int LINES>
 RHAPSODE_INLINE void tiles(const PackedMatrix& m, int64_t group, int64_t line, Operand x, int64_t row, int32_t* sums) {
   const int64_t stride = m.lines_in(group) * STEP_BYTES;
-  const uint8_t* w = m.group(group) + line * STEP_BYTES;
-  const uint8_t* in = x.data + row * x.stride;
+  const Range used = m.used_by(group, 1);
+  const uint8_t* w = m.group(group) + used.first * stride + line * STEP_BYTES;
+  const uint8_t* in = x.data + row * x.stride + used.first * 4;
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  for (int64_t k = 0; k < m.steps; k += 16, w += 16 * stride, in += 64) {
+  for (int64_t k = used.first; k < used.last; k += 16, w += 16 * stride, in += 64) {
     _tile_loadd(4, in, x.stride);
     _tile_stream_loadd(6, w, stride);
     RHAPSODE_MULTIPLY(0, 4, 6);

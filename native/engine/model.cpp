@@ -63,9 +63,10 @@ Model::Model(const Config& c, const FindParameter& find, const FindPacked& find_
 }
 
 int64_t Model::step_bytes() const {
-  int64_t bytes = output.bytes();
+  int64_t bytes = output.used_bytes();
   for (const Layer& layer : layers)
-    bytes += layer.input.bytes() + layer.recurrent.bytes() + layer.multiplier.bytes() + layer.mlp.in.bytes() + layer.mlp.out.bytes();
+    for (const PackedMatrix* m : {&layer.input, &layer.recurrent, &layer.multiplier, &layer.mlp.in, &layer.mlp.out})
+      bytes += m->used_bytes();
   return bytes;
 }
 
@@ -175,6 +176,8 @@ PackedMatrix Model::matrix(const std::string& name, const Gates& gates, int64_t 
       for (int64_t u = 0; u < units; u++)
         rows[static_cast<size_t>((u / LINE * gates.count + g) * LINE + u % LINE)] = weight + (g * units + u) * inputs;
     m = pack(config.type, rows, inputs);
+  } else {
+    m.used = used_steps(m);
   }
   packed.push_back({data, m.data.data(), m.bytes()});
   if (integers) packed.push_back({scale, m.scale.data(), integers * 4}), packed.push_back({sums, m.sums.data(), integers * 4});

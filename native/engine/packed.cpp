@@ -1,5 +1,6 @@
 #include "engine/packed.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -52,6 +53,34 @@ PackedMatrix without_arrays(WeightType type, int64_t lines, int64_t inputs) {
   return m;
 }
 
+int64_t PackedMatrix::used_bytes() const {
+  int64_t bytes = 0;
+  for (int64_t g = 0; g < groups(); g++) bytes += lines_in(g) * (used[g].last - used[g].first) * STEP_BYTES;
+  return bytes;
+}
+
+std::vector<Range> used_steps(const PackedMatrix& m) {
+  constexpr int64_t TILE = 16;
+  std::vector<Range> used;
+  for (int64_t g = 0; g < m.groups(); g++) {
+    const int64_t step = m.lines_in(g) * STEP_BYTES;
+    auto is_zero = [&](int64_t first, int64_t last) {
+      const uint8_t *from = m.group(g) + first * step, *to = m.group(g) + last * step;
+      return std::all_of(from, to, [](uint8_t byte) { return byte == 0; });
+    };
+    Range own{0, m.steps};
+    while (own.first < own.last && is_zero(own.first, std::min(own.first + TILE, own.last))) own.first += TILE;
+    own.first = std::min(own.first, own.last);
+    while (own.last > own.first) {
+      const int64_t before = (own.last - 1) / TILE * TILE;
+      if (!is_zero(before, own.last)) break;
+      own.last = before;
+    }
+    used.push_back(own);
+  }
+  return used;
+}
+
 PackedMatrix pack(WeightType type, const std::vector<const float*>& rows, int64_t inputs) {
   PackedMatrix m = without_arrays(type, static_cast<int64_t>(rows.size()) / LINE, inputs);
   const int64_t integers = type == WeightType::int8 ? m.lines * LINE : 0;
@@ -71,6 +100,7 @@ PackedMatrix pack(WeightType type, const std::vector<const float*>& rows, int64_
     }
   }
   m.data = std::move(data), m.scale = std::move(scale), m.sums = std::move(sums);
+  m.used = used_steps(m);
   return m;
 }
 

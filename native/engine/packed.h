@@ -11,6 +11,7 @@
 
 #include "memory.h"
 #include "panels.h"
+#include "threads.h"
 
 namespace rhapsode::engine {
 
@@ -31,6 +32,7 @@ struct PackedMatrix {
   Array<uint8_t> data;
   Array<float> scale;     // int8: [lines * 16], what a weight's integer is multiplied with
   Array<int32_t> sums;    // int8: [lines * 16], 128 times the sum of an output's integers: some kernels add 128 to inputs
+  std::vector<Range> used;  // of each group: the steps beyond which all weights are 0, whole tiles, which kernels leave out
 
   RHAPSODE_INLINE int64_t groups() const { return (lines + GROUP - 1) / GROUP; }
   RHAPSODE_INLINE int64_t lines_in(int64_t group) const {
@@ -38,11 +40,25 @@ struct PackedMatrix {
     return left < GROUP ? left : GROUP;
   }
   RHAPSODE_INLINE const uint8_t* group(int64_t g) const { return data.data() + g * GROUP * steps * STEP_BYTES; }
+  // The steps that any of `count` groups uses.
+  RHAPSODE_INLINE Range used_by(int64_t group, int64_t count) const {
+    Range all = used[group];
+    for (int64_t g = group + 1; g < group + count; g++) {
+      if (used[g].first < all.first) all.first = used[g].first;
+      if (used[g].last > all.last) all.last = used[g].last;
+    }
+    return all;
+  }
   int64_t bytes() const { return lines * steps * STEP_BYTES; }
+  // Of those that kernels read.
+  int64_t used_bytes() const;
 };
 
 // A matrix of so many lines of outputs, without its arrays.
 PackedMatrix without_arrays(WeightType type, int64_t lines, int64_t inputs);
+
+// What `used` is for these weights. The recurrent matrix of networks that were joined is block-diagonal.
+std::vector<Range> used_steps(const PackedMatrix& m);
 
 // rows[i]: the `inputs` weights of output i, or null for a padding output; as many as a multiple of 16.
 PackedMatrix pack(WeightType type, const std::vector<const float*>& rows, int64_t inputs);

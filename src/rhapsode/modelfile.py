@@ -8,11 +8,15 @@ Format 1. A safetensors file (https://github.com/huggingface/safetensors) whose 
     tokenizer   the tokenizer, as its `to_json` gives it
     training    how it was trained: configuration, text, steps, seconds, losses (free form, for people)
     precision   fp32, or int8; a file without this entry is fp32
+    blocks      if there: n, and the names of the parameters that are stored by their n blocks
     packed      if there: a precision, and the place [first byte, bytes] of each array in the tensor packed, by name
 
 With precision int8, each matrix NAME [N, K] (in DECAYED of `rhapsode.nn.spec`; vectors stay as they are) is two
 tensors: NAME, int8, and NAME.scale [N], float32. Row i stands for the numbers NAME[i] * NAME.scale[i]; its largest
 integer is 127 or -127, so that such a matrix is stored as itself again.
+
+A model of n networks that were joined has block-diagonal matrices [N, K], which are stored without what is 0: as
+[N, K/n], what `rhapsode.nn.joined.by_blocks` makes of them.
 
 A file with `packed` (see `rhapsode.native_engine.NativeEngine.packed`) has the large arrays of the native engine in
 that precision too, in one tensor of bytes, each at a multiple of 64 bytes of the file. It is mapped instead of read:
@@ -36,6 +40,7 @@ import numpy as np
 from rhapsode.config import ModelConfig
 from rhapsode.errors import ConfigError, ModelFileError, TokenizerError
 from rhapsode.nn.cells import cell_named
+from rhapsode.nn.joined import block_diagonal, by_blocks, from_blocks
 from rhapsode.nn.spec import DECAYED, Parameter, Parameters, parameter_spec
 from rhapsode.tensorfile import ALIGNED, TensorFile, write
 from rhapsode.text.tokenizer import Tokenizer, tokenizer_from_json
@@ -83,22 +88,28 @@ class ModelFile:
             "training": self.training,
             "precision": "fp32" if self.packed else self.precision,
         }
-        tensors = self.parameters if self.packed else self._tensors()
+        train = self.training.get("train")
+        networks = train.get("networks", 1) if isinstance(train, dict) else 1
+        stored = by_blocks(self.parameters, self.config, networks) if networks > 1 else {}
+        if stored:
+            head["blocks"] = {"networks": networks, "parameters": [*stored]}
+        tensors = self.parameters | stored if self.packed else self._tensors(stored)
         if self.packed:
             places, data = _joined(self.packed.arrays)
             head["packed"] = {"precision": self.packed.precision, "arrays": places}
             tensors = tensors | {"packed": data}
         write(path, ENTRY, head, tensors)
 
-    def _tensors(self) -> Parameters:
-        """The parameters as they are stored."""
+    def _tensors(self, stored: Parameters) -> Parameters:
+        """The parameters as they are stored, some of them in this form."""
+        parameters = self.parameters | stored
         if self.precision == "fp32":
-            return self.parameters
+            return parameters
         tensors = {}
         for p in parameter_spec(self.config):
-            tensors[p.name] = self.parameters[p.name]
+            tensors[p.name] = parameters[p.name]
             if p.role in DECAYED:
-                tensors[p.name], tensors[f"{p.name}.scale"] = quantised(self.parameters[p.name])
+                tensors[p.name], tensors[f"{p.name}.scale"] = quantised(parameters[p.name])
         return tensors
 
     @classmethod
@@ -135,7 +146,7 @@ class ModelFile:
     def with_precision(self, precision: Precision) -> ModelFile:
         """The model as it would come back from a file of this precision, fp32 or int8."""
         other = replace(self, precision=precision, packed=None)
-        return replace(other, parameters=_restored(other._tensors(), parameter_spec(self.config)))
+        return replace(other, parameters=_restored(other._tensors({}), parameter_spec(self.config)))
 
     def digest(self) -> str:
         """A hash of everything that decides the model's predictions; ties a saved session to its model."""
@@ -181,14 +192,31 @@ def quantised(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _parameters(file: TensorFile, config: ModelConfig, precision: Precision) -> Parameters:
     """The tensors, if they are those that the configuration asks for."""
-    spec = parameter_spec(config)
+    networks, names = _blocks(file)
+    try:
+        parts = {p.name: p for p in block_diagonal(config, networks)} if names else {}
+        own = {name: (networks * parts[name].shape[0], parts[name].shape[1]) for name in names}
+    except (ConfigError, KeyError):
+        raise ModelFileError(f"{file.path}: its blocks are none of this configuration's") from None
+    spec = [replace(p, shape=own.get(p.name, p.shape)) for p in parameter_spec(config)]
     integers = [p for p in spec if precision == "int8" and p.role in DECAYED]
     expected = {p.name: (p.shape, "F32") for p in spec}
     expected |= {p.name: (p.shape, "I8") for p in integers}
     expected |= {f"{p.name}.scale": (p.shape[:1], "F32") for p in integers}
     for name in file.names - expected.keys() - ({"packed"} if "packed" in file.head else set()):
         raise ModelFileError(f"{file.path}: tensor {name} is none of this configuration's")
-    return _restored({name: file.tensor(name, *kind) for name, kind in expected.items()}, spec)
+    parameters = _restored({name: file.tensor(name, *kind) for name, kind in expected.items()}, spec)
+    stored = {name: parameters[name] for name in names}
+    return parameters | (from_blocks(stored, config, networks) if names else {})
+
+
+def _blocks(file: TensorFile) -> tuple[int, list[str]]:
+    """How many blocks, and the names of the parameters that are stored by them."""
+    blocks = file.head.get("blocks", {"networks": 1, "parameters": []})
+    match blocks:
+        case {"networks": int(networks), "parameters": [*names]} if networks > 0:
+            return networks, [str(name) for name in names]
+    raise ModelFileError(f"{file.path}: its description of blocks is damaged")
 
 
 def _joined(arrays: dict[str, np.ndarray]) -> tuple[dict[str, list[int]], np.ndarray]:

@@ -12,11 +12,12 @@ from rhapsode.backends.base import Batch, Update
 from rhapsode.backends.choose import make_learner
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.engine import Engine
-from rhapsode.errors import ConfigError
-from rhapsode.modelfile import ModelFile
+from rhapsode.errors import ConfigError, ModelFileError
+from rhapsode.modelfile import ENTRY, ModelFile
 from rhapsode.nn.cells import CELLS
 from rhapsode.nn.joined import initial, join, part_config, seed_of, split
 from rhapsode.nn.spec import parameter_spec
+from rhapsode.tensorfile import TensorFile, write
 from rhapsode.training.start import start
 from texts import verses
 
@@ -115,3 +116,46 @@ def test_it_goes_on_from_no_model(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="hidden"):
         start((str(tmp_path / "verses.txt"),), tmp_path / "run", {"networks": 2, "hidden": 33})
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_file_has_no_room_for_zeros(tmp_path, precision):
+    config = config_of(hidden=96, layers=2, cell="gru")
+    joined = ModelFile(config, char_tokenizer(), initial(config, 3, 0), {"train": {"networks": 3}})
+    mixed = dataclasses.replace(joined, training={})
+    models = [dataclasses.replace(model.with_precision(precision), precision=precision) for model in (joined, mixed)]
+    sizes = []
+    for model in models:
+        model.save(tmp_path / "model.safetensors")
+        sizes.append((tmp_path / "model.safetensors").stat().st_size)
+        again = ModelFile.load(tmp_path / "model.safetensors")
+        assert again.digest() == model.digest()
+        for name, value in model.parameters.items():
+            np.testing.assert_array_equal(again.parameters[name], value)
+    assert sizes[0] < 0.6 * sizes[1]
+
+
+def test_what_joins_the_networks_is_stored(tmp_path):
+    """Weights that are not block-diagonal any more, whatever the model's history says."""
+    config = config_of(hidden=32)
+    model = ModelFile(config, char_tokenizer(), initial(config, 2, 0), {"train": {"networks": 2}})
+    model.parameters["layers.0.weight_hh"][0, -1] = 0.5
+    model.save(tmp_path / "model.safetensors")
+    found = ModelFile.load(tmp_path / "model.safetensors").parameters["layers.0.weight_hh"]
+    np.testing.assert_array_equal(found, model.parameters["layers.0.weight_hh"])
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [3, {"networks": 0, "parameters": []}, {"networks": 7, "parameters": ["layers.0.weight_hh"]},
+     {"networks": 2, "parameters": ["output.weight"]}, {"networks": 2, "parameters": ["layers.9.weight_hh"]},
+     {"networks": 4, "parameters": ["layers.0.weight_hh"]}, {"networks": 2, "parameters": [["layers.0.weight_hh"]]}],
+)  # fmt: skip
+def test_blocks_that_cannot_be(tmp_path, blocks):
+    config = config_of(hidden=32)
+    path = tmp_path / "model.safetensors"
+    ModelFile(config, char_tokenizer(), initial(config, 2, 0), {"train": {"networks": 2}}).save(path)
+    file = TensorFile(path, ENTRY, "a model", ModelFileError)
+    write(path, ENTRY, {**file.head, "blocks": blocks}, file.under(""))
+    with pytest.raises(ModelFileError):
+        ModelFile.load(path)

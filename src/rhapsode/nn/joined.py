@@ -81,6 +81,42 @@ def split(parameters: Parameters, config: ModelConfig, networks: int) -> list[Pa
     return [{p.name: own_values(p, number) for p in parameter_spec(part)} for number in range(networks)]
 
 
+def by_blocks(parameters: Parameters, config: ModelConfig, networks: int) -> Parameters:
+    """Those parameters [N, K] that are block-diagonal, without what is 0: the networks' own, one below the other."""
+    found = {}
+    for part in block_diagonal(config, networks):
+        value = parameters[part.name]
+        own = [value[where] for where in _blocks(part, value.shape, config, networks)]
+        if np.count_nonzero(value) == sum(np.count_nonzero(block) for block in own):
+            found[part.name] = np.concatenate(own)
+    return found
+
+
+def from_blocks(stored: Parameters, config: ModelConfig, networks: int) -> Parameters:
+    """What `by_blocks` was given, of the parameters that it found."""
+    shapes = {p.name: p.shape for p in parameter_spec(config)}
+    found = {}
+    for part in block_diagonal(config, networks):
+        if part.name in stored:
+            found[part.name] = np.zeros(shapes[part.name], np.float32)
+            own = np.split(stored[part.name], networks)
+            for where, block in zip(_blocks(part, shapes[part.name], config, networks), own, strict=True):
+                found[part.name][where] = block
+    return found
+
+
+def block_diagonal(config: ModelConfig, networks: int) -> list[Parameter]:
+    """What one of the networks has instead of each parameter of which all axes are of units."""
+    pairs = zip(parameter_spec(part_config(config, networks)), parameter_spec(config), strict=True)
+    return [p for p, q in pairs if len(p.shape) == 2 and all(a < b for a, b in zip(p.shape, q.shape, strict=True))]
+
+
+def _blocks(
+    part: Parameter, shape: tuple[int, ...], config: ModelConfig, networks: int
+) -> list[tuple[np.ndarray, ...]]:
+    return [_places(part.shape, shape, config.hidden // networks, networks, number) for number in range(networks)]
+
+
 def shared(parameters: Parameters) -> Parameters:
     """Those of the output layer, in which the networks meet."""
     return {name: value for name, value in parameters.items() if name.startswith("output.")}

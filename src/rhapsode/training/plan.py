@@ -30,10 +30,11 @@ CELL_DECAYS = {"mlstm": 0.1}
 """Weight decay of a cell whose gradient explodes with the usual one; see docs/LOG.md."""
 AVERAGING = 0.99
 """Decay of the running average of the weights, where few passes are expected; see docs/LOG.md."""
-NETWORKS = ((40, 2), (80, 3))
-"""From so many passes on, of one network of `PART` units in the time there is: so many networks; see docs/LOG.md."""
-PART, PART_LR, PART_DROPOUT = 384, 8e-3, 0.8
-"""Of networks that are joined: units of each, learning rate, part of the usual dropout."""
+NETWORKS = ((45, 2, 384, 8e-3), (68, 3, 384, 8e-3), (150, 3, 512, 6e-3))
+"""From so many passes of one network of `PART` units in the time there is: how many networks, units of each, lr; see
+docs/LOG.md."""
+PART, PART_DROPOUT = 384, 0.8
+"""Units and part of the usual dropout of networks that are joined."""
 DROPOUT = 0.28
 """Of the output, at most, for a million symbols: a tenth more for half as many; see docs/LOG.md."""
 LARGE_VOCABULARY = 1024
@@ -190,18 +191,17 @@ def _choose_validations(c: _Chooser, epochs: float, batches: Batches, corpus: Co
 
 def _choose_networks(c: _Chooser, batches: Batches, speed: Speed) -> None:
     """After many passes over a text one network learns little more of it; others, which saw it from elsewhere, do."""
-    fields = {"norm", "mlp", "conv", "tied", "layers", "hidden", "input"} & c.model.keys()
-    if c.train.get("minutes") and not fields and has_recurrent_matrix(c.model.get("cell", "lstm")):
-        train = TrainConfig(**c.train)
-        tokens = c.train["minutes"] * 60 * speed(ModelConfig(**{**c.model, "hidden": PART}), train, batches)
-        passes = tokens / batches.predictions
-        networks = max((number for least, number in NETWORKS if passes >= least), default=1)
-        if networks > 1:
+    _, _, units, lr = NETWORKS[0]
+    named = {"norm", "mlp", "conv", "tied", "layers", "hidden", "input"} & c.model.keys()
+    if c.train.get("minutes") and not named and has_recurrent_matrix(c.model.get("cell", "lstm")):
+        usual = ModelConfig(**{**c.model, "hidden": PART})
+        passes = c.train["minutes"] * 60 * speed(usual, TrainConfig(**c.train), batches) / batches.predictions
+        if suited := [row for row in NETWORKS if passes >= row[0]]:
+            _, networks, units, lr = suited[-1]
             c.choose(c.train, "networks", networks, f"time for {passes:.0f} passes of one; several know more together")
-    networks = c.train.get("networks", 1)
-    if networks > 1:
-        _choose_rate(c, PART_LR, f"suits networks of {PART} units")
-        c.choose(c.model, "hidden", networks * PART, f"{networks} networks of {PART}")
+    if c.train.get("networks", 1) > 1:
+        _choose_rate(c, lr, f"suits networks of {units} units")
+        c.choose(c.model, "hidden", c.train["networks"] * units, f"{c.train['networks']} networks of {units}")
 
 
 def _choose_size(c: _Chooser, tokens: float, how: str) -> None:
