@@ -78,7 +78,7 @@ class Found(NamedTuple):
 
     nats: dict[str, float]
     """per symbol of the held-out part, by the way of reading: carried (documents, where they are short) and reset;
-    of rhapsode's models also mixture, dynamic and both, if asked for"""
+    of rhapsode's models also uncalibrated, and mixture, dynamic and both, if asked for"""
     facts: dict[str, Any]
     """about the training"""
 
@@ -110,7 +110,7 @@ def _rhapsode(corpus: Corpus, seconds: float, seed: int, adapt: bool, backend: s
             raise BenchmarkError(
                 f"rhapsode evaluate counted {whole['tokens']:,} symbols of {len(corpus.held_out.tokens):,}"
             )
-        nats = {_usual(corpus): whole["nats_per_token"]}
+        nats = {_usual(corpus): whole["nats_per_token"], "uncalibrated": run["val_nats_as_trained"]}
         if not in_documents(corpus):
             nats["reset"] = _command("evaluate", out, f"--context={RESET}")["nats_per_token"]
         if adapt:

@@ -20,6 +20,7 @@ from .texts import TEXTS
 
 NAMES = {
     "rhapsode": "rhapsode",
+    "rhapsode uncalibrated": "… with its logits as trained",
     "rhapsode mixture": "… mixed with n-gram and cache",
     "rhapsode dynamic": "… learning as it reads",
     "rhapsode both": "… both",
@@ -31,7 +32,7 @@ NAMES = {
     "ngram": "Kneser-Ney n-gram",
 }
 """The lines of tables and plots."""
-ADAPTED = ("mixture", "dynamic", "both")
+ADAPTED = ("uncalibrated", "mixture", "dynamic", "both")
 PACKAGES = ("torch", "minGRU-pytorch", "xlstm", "mlstm_kernels", "numpy")
 
 METHOD = f"""\
@@ -43,6 +44,9 @@ All learn from the same symbols (characters) of a text that rhapsode split, and 
 once. The seconds are of training, from the first step on: reading the text and starting are not counted, nor is
 validation, except rhapsode's own. Each keeps the weights that validated best on the way. The learning rate follows the
 clock. Peers train in fp32 or under bf16 autocast, whichever was faster in a short trial before.
+
+rhapsode ends by scaling the logits of its model by one number that suits the held-out part; what the model came to before is
+told, too. On text that follows it is somewhere between the two (docs/LOG.md).
 
 The state is carried through the whole held-out part, or, where it says so, reset every {RESET} symbols; each name is
 read from the initial state. The GPT has no state: it predicts a symbol from the last 49 to 64, or from all there are

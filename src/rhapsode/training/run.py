@@ -103,6 +103,7 @@ class Run:
             "val_nats_per_token": loss,
             "val_bits_per_char": None if loss is None else loss * self.bits_per_char(),
             "best_step": p.best_step,
+            "val_nats_as_trained": p.best_loss if math.isfinite(p.best_loss) else None,
             "logits_times": outcome.calibration.scale if outcome.calibration else None,
             "expected": self.description.expected and self.description.expected.to_json(),
             "overlap": self.corpus.overlap and self.corpus.overlap.to_json(),
