@@ -45,8 +45,8 @@ once. The seconds are of training, from the first step on: reading the text and 
 validation, except rhapsode's own. Each keeps the weights that validated best on the way. The learning rate follows the
 clock. Peers train in fp32 or under bf16 autocast, whichever was faster in a short trial before.
 
-rhapsode ends by scaling the logits of its model by one number that suits the held-out part; what the model came to before is
-told, too. On text that follows it is somewhere between the two (docs/LOG.md).
+rhapsode ends by scaling the logits of its model by one number that suits the held-out part; what the model came to
+before is told, too. On other text it is somewhere between the two (docs/LOG.md).
 
 The state is carried through the whole held-out part, or, where it says so, reset every {RESET} symbols; each name is
 read from the initial state. The GPT has no state: it predicts a symbol from the last 49 to 64, or from all there are
