@@ -116,12 +116,9 @@ def train(path: Path, cell: str, hidden: int, seconds: float, seed: int, setting
     speed = tokens_a_second(fields, *((16, 128) if path.name == TEXTS["names"] else (64, 32)))
     epochs = seconds * speed / (0.9 * path.stat().st_size)
     model = rhapsode.train(path, epochs=epochs, seed=seed, **fields)
-    progress, calibration = model.file.training["progress"], model.file.training.get("calibration", {})
-    return Result(
-        calibration.get("nats", progress["best_loss"]),
-        progress["tokens"],
-        sum(p.size for p in model.file.parameters.values()),
-    )
+    training, parameters = model.file.training, model.file.parameters
+    loss = training["progress"]["best_loss"] - training.get("calibration", {}).get("gain", 0.0)
+    return Result(loss, training["progress"]["tokens"], sum(p.size for p in parameters.values()))
 
 
 def tokens_a_second(fields: dict[str, Any], T: int, B: int) -> float:

@@ -49,14 +49,16 @@ def test_the_scale_is_found(right):
     found = calibrate(learner, weights, learner.loss)
     assert found.scale == pytest.approx(right, abs=0.03)
     learner.load(scaled(weights, found.scale))
-    assert found.nats == learner.loss()
+    reached = learner.loss()
     learner.load(scaled(weights, right))
-    assert found.nats < learner.loss() + 1e-3
+    assert reached < learner.loss() + 1e-3
+    learner.load(weights)
+    assert found.gain == learner.loss() - reached
 
 
 def test_a_loss_that_is_no_number_changes_nothing():
     learner = Sure(0.8)
-    assert calibrate(learner, learner.parameters, lambda: math.nan).scale == 1
+    assert calibrate(learner, learner.parameters, lambda: math.nan) == (1, 0)
 
 
 def best_and_last(run: Run) -> tuple[ModelFile, ModelFile]:
@@ -71,7 +73,8 @@ def test_a_run_keeps_the_calibrated_model(tmp_path):
     assert outcome.loss < outcome.progress.best_loss - 0.01
     assert ModelFile.load(run.folder).training["calibration"] == outcome.calibration._asdict()
     summary = run.summary(outcome)
-    assert (summary["val_nats_per_token"], summary["logits_times"]) == tuple(outcome.calibration)[::-1]
+    assert (summary["val_nats_per_token"], summary["logits_times"]) == (outcome.loss, outcome.calibration.scale)
+    assert summary["val_nats_as_trained"] == outcome.progress.best_loss
     told = evaluate(rhapsode.load(run.folder, "fp32").engine, run.corpus.held_out).nats_per_token
     assert outcome.loss == pytest.approx(told, abs=2e-3)  # trained in bf16, where the machine has it
 
@@ -92,3 +95,10 @@ def test_what_cannot_be_calibrated_stays_as_it_is(tmp_path, fields):
     assert outcome.calibration is None
     assert outcome.loss == outcome.progress.best_loss
     assert "calibration" not in ModelFile.load(run.folder).training
+
+
+def test_a_run_that_goes_on_and_finds_nothing_better_keeps_its_figures(tmp_path):
+    first = start(("verses.txt",), tmp_path / "run", OVERFIT).go()
+    outcome = start(("verses.txt",), tmp_path / "run", {}, resume=True).go()
+    assert outcome.loss == pytest.approx(first.loss, abs=1e-3)
+    assert outcome.calibration.scale == pytest.approx(first.calibration.scale, abs=0.02)

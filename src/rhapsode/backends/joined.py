@@ -13,7 +13,7 @@ import numpy as np
 from rhapsode.backends.base import Batch, Learner, StepResult, Update
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.nn.joined import join, part_config, seed_of, shared, split
-from rhapsode.nn.spec import Parameters, State
+from rhapsode.nn.spec import Parameters, State, map_state
 
 MakeLearner = Callable[[ModelConfig, TrainConfig, Parameters], Learner]
 
@@ -92,17 +92,12 @@ class JoinedLearner:
 
 def _side_by_side(states: Sequence[State]) -> State:
     """One state whose arrays [B, H] are those of all, side by side."""
-    layers = zip(*(state.layers for state in states), strict=True)
-    return State(tuple(type(same[0])(*(np.hstack(arrays) for arrays in zip(*same, strict=True))) for same in layers))
+    return map_state(lambda *arrays: np.hstack(arrays), *states)
 
 
 def _apart(state: State, networks: int) -> list[State]:
     """What `_side_by_side` made one of."""
-    layers = [[np.hsplit(array, networks) for array in layer] for layer in state.layers]
-    return [
-        State(tuple(type(layer)(*(a[i] for a in arrays)) for layer, arrays in zip(state.layers, layers, strict=True)))
-        for i in range(networks)
-    ]
+    return [map_state(lambda array, i=i: np.hsplit(array, networks)[i], state) for i in range(networks)]
 
 
 def _under(prefix: str, arrays: Parameters) -> Parameters:

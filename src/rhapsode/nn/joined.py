@@ -128,13 +128,13 @@ def _places(
     """Where the values [own] of one network are in the parameter [joined]: an index of each axis."""
     return np.ix_(
         *(
-            np.arange(size) if size == whole else units(size, hidden, networks, number)
+            np.arange(size) if size == whole else _units(size, hidden, networks, number)
             for size, whole in zip(own, joined, strict=True)
         )
     )
 
 
-def units(size: int, hidden: int, networks: int, number: int) -> np.ndarray:
+def _units(size: int, hidden: int, networks: int, number: int) -> np.ndarray:
     """Where an axis of units of one network, as many as `size`, is in that of all: the gates stay apart."""
     gates = size // hidden if size % hidden == 0 else 1
     each = size // gates

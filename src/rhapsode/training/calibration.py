@@ -27,6 +27,8 @@ CLOSE = 0.005
 """Scales that differ by less are the same."""
 TRIES = 3
 """Most parabolas."""
+MOST = 1 << 18
+"""Symbols of the held-out part that are enough to tell the scale."""
 
 
 class Calibration(NamedTuple):
@@ -34,8 +36,8 @@ class Calibration(NamedTuple):
 
     scale: float
     """of the logits"""
-    nats: float
-    """the held-out loss with it, per token"""
+    gain: float
+    """nats per token by which it lowers the held-out loss"""
 
 
 def can_be_calibrated(config: ModelConfig) -> bool:
@@ -46,20 +48,24 @@ def can_be_calibrated(config: ModelConfig) -> bool:
 def calibrate(learner: Learner, parameters: Parameters, loss: Callable[[], float]) -> Calibration:
     """The scale of the logits at which `loss()`, the held-out loss of the learner's weights, is least for `parameters`.
 
-    It is measured, so never greater than the loss at scale 1. The learner is left with weights of some scale.
+    It is measured: the gain is never negative. Where a loss is no number, the scale is 1. The learner is left with
+    weights of some scale.
     """
 
-    def at(scale: float) -> Calibration:
+    def at(scale: float) -> tuple[float, float]:
         learner.load(scaled(parameters, scale))
-        return Calibration(scale, loss())
+        return scale, loss()
 
     found = [at(scale) for scale in PROBES]
+    if not all(math.isfinite(nats) for _, nats in found):
+        return Calibration(1.0, 0.0)
     for _ in range(TRIES):
         scale = _lowest_point(sorted(found, key=_nats)[:3])
-        if not LOWEST <= scale <= HIGHEST or min(abs(scale - other.scale) for other in found) < CLOSE:
+        if not LOWEST <= scale <= HIGHEST or min(abs(scale - other) for other, _ in found) < CLOSE:
             break
         found.append(at(scale))
-    return min(found, key=_nats)
+    scale, nats = min(found, key=_nats)
+    return Calibration(scale, found[0][1] - nats)
 
 
 def scaled(parameters: Parameters, scale: float) -> Parameters:
@@ -68,11 +74,11 @@ def scaled(parameters: Parameters, scale: float) -> Parameters:
     return {name: value * np.float32(scale) if name in own else value for name, value in parameters.items()}
 
 
-def _nats(found: Calibration) -> float:
-    return found.nats if math.isfinite(found.nats) else math.inf
+def _nats(found: tuple[float, float]) -> float:
+    return found[1]
 
 
-def _lowest_point(found: list[Calibration]) -> float:
+def _lowest_point(found: list[tuple[float, float]]) -> float:
     """Where the parabola through three points is lowest; not a number if it is nowhere."""
     (x, a), (y, b), (z, c) = found
     slope_xy, slope_yz = (b - a) / (y - x), (c - b) / (z - y)

@@ -24,6 +24,7 @@ from rhapsode.nn.spec import parameter_spec
 from rhapsode.text.batches import Batches, make_batches
 from rhapsode.text.blocks import Spread
 from rhapsode.text.corpus import Corpus, Part
+from rhapsode.training.calibration import MOST
 from rhapsode.training.expectation import Expectation
 from rhapsode.training.progress import Budget
 from rhapsode.training.speed import Speed, Stopwatch
@@ -163,9 +164,12 @@ def _loss(ladder: np.ndarray, place: float) -> float:
 def _seconds(corpus: Corpus, model: ModelConfig, train: TrainConfig, batches: Batches, speed: Speed) -> float:
     """Training, validations, saving; and starting."""
     size = sum(p.size for p in parameter_spec(model)) * 4
-    reading = (len(corpus.held_out.tokens) - 1) / speed.reading
+    symbols = len(corpus.held_out.tokens) - 1
+    reading = symbols / speed.reading
     validation = reading + FILE_SECONDS + size / DISK
-    end = START_SECONDS + validation + READINGS * reading + 2 * FILE_SECONDS + 4 * size / DISK
+    end = (
+        START_SECONDS + validation + READINGS * min(symbols, MOST) / speed.reading + 2 * FILE_SECONDS + 4 * size / DISK
+    )
     budget = Budget.of(train, batches.steps_per_epoch)
     if budget.steps is None:
         return end + (budget.seconds or 0.0)

@@ -18,7 +18,7 @@ from rhapsode.errors import TrainingError
 from rhapsode.modelfile import BEST, LAST, ModelFile
 from rhapsode.text.batches import make_batches
 from rhapsode.text.corpus import Corpus
-from rhapsode.training.calibration import Calibration, calibrate, can_be_calibrated, scaled
+from rhapsode.training.calibration import MOST, Calibration, calibrate, can_be_calibrated, scaled
 from rhapsode.training.checkpoint import Checkpoint
 from rhapsode.training.folder import CHECKPOINT
 from rhapsode.training.interrupt import Interrupt
@@ -44,7 +44,7 @@ class Outcome:
     @property
     def loss(self) -> float:
         """The held-out loss of the model that is kept, nats per token; infinite where nothing is held out."""
-        return self.calibration.nats if self.calibration else self.progress.best_loss
+        return self.progress.best_loss - (self.calibration.gain if self.calibration else 0.0)
 
 
 class Loop:
@@ -173,8 +173,8 @@ class Loop:
     def _holds_out(self) -> bool:
         return len(self.corpus.held_out.tokens) > 1
 
-    def _held_out_loss(self, averaged: bool) -> float:
-        return held_out_loss(self.learner, self.corpus.held_out, self.config.batches == "documents", averaged)
+    def _held_out_loss(self, averaged: bool, most: int | None = None) -> float:
+        return held_out_loss(self.learner, self.corpus.held_out, self.config.batches == "documents", averaged, most)
 
     def _calibrate(self) -> Calibration | None:
         """Let the best model be as sure as it is right. The learner's own weights are gone after it."""
@@ -182,13 +182,12 @@ class Loop:
         if not (self._holds_out() and path.is_file() and can_be_calibrated(self.learner.config)):
             return None
         best = ModelFile.load(path)
-        found = calibrate(self.learner, best.parameters, lambda: self._held_out_loss(averaged=False))
-        if not math.isfinite(found.nats):
-            return None
-        if found.scale != 1:
-            training = best.training | {"calibration": found._asdict()}
-            replace(best, parameters=scaled(best.parameters, found.scale), training=training).save(path)
-        return found
+        found = calibrate(self.learner, best.parameters, lambda: self._held_out_loss(averaged=False, most=MOST))
+        before = Calibration(**best.training.get("calibration", {"scale": 1.0, "gain": 0.0}))
+        whole = Calibration(before.scale * found.scale, before.gain + found.gain)
+        training = best.training | {"calibration": whole._asdict()}
+        replace(best, parameters=scaled(best.parameters, found.scale), training=training).save(path)
+        return whole
 
     def _model(self) -> ModelFile:
         """The model as it stands, with its history."""

@@ -70,7 +70,8 @@ class Run:
         """What a model file says of how it was trained; `began` is the model that the run went on from."""
         d, tokenizer = self.description, self.corpus.tokenizer
         whole = len(self.corpus.train.starts) == 1 and not tokenizer.labels
-        return (began.training if began else {}) | {
+        before = began.training if began else {}
+        return {name: value for name, value in before.items() if name != "calibration"} | {
             "rhapsode": d.version,
             "sources": [Path(s).name for s in d.sources],
             "documents": self.corpus.documents,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,12 @@ def validation_interval(batches: Batches, held_out: Part, share: float = SHARE) 
     return max(FEWEST_STEPS, math.ceil(0.5 / share * passes))
 
 
-def held_out_loss(learner: Learner, part: Part, per_document: bool, averaged: bool = False) -> float:
-    """Mean nats per token over all of `part` (NaN if it holds no prediction)."""
+def held_out_loss(
+    learner: Learner, part: Part, per_document: bool, averaged: bool = False, most: int | None = None
+) -> float:
+    """Mean nats per token over all of `part`, or the first `most` tokens of it (NaN if it holds no prediction)."""
+    if most is not None:
+        part = replace(part, tokens=part.tokens[: most + 1], starts=part.starts[part.starts < most])
     predictions = len(part.tokens) - 1
     if predictions < 1:
         return float("nan")
