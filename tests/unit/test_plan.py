@@ -124,8 +124,9 @@ def test_much_time_is_for_several_networks(corpus):
     assert [p.train.networks for p in plans] == [1, 2, 3, 3]
     assert [p.model.hidden for p in plans][1:] == [2 * 384, 3 * 384, 3 * 512]
     assert plans[2].model.dropout_output > 0.2
-    for fields in ({"epochs": 300}, {"minutes": 10, "hidden": 512}, {"minutes": 10, "cell": "sru"}):
-        assert plan(corpus, speed=100_000.0, **fields).train.networks == 1
+    for named in ({"hidden": 512}, {"cell": "sru"}, {"batches": "documents"}):
+        assert plan(corpus, speed=100_000.0, minutes=10, **named).train.networks == 1
+    assert plan(corpus, speed=100_000.0, epochs=300).train.networks == 1
     assert make_plan(corpus, {}, {"minutes": 10}, lambda *_: 1e5, trained=True).train.networks == 1
     named = plan(corpus, networks=4, minutes=1)
     assert (named.train.networks, named.model.hidden) == (4, 4 * 384)

@@ -193,7 +193,8 @@ def _choose_networks(c: _Chooser, batches: Batches, speed: Speed) -> None:
     """After many passes over a text one network learns little more of it; others, which saw it from elsewhere, do."""
     _, _, units, lr = NETWORKS[0]
     named = {"norm", "mlp", "conv", "tied", "layers", "hidden", "input"} & c.model.keys()
-    if c.train.get("minutes") and not named and has_recurrent_matrix(c.model.get("cell", "lstm")):
+    whole = c.train.get("batches") != "documents"
+    if c.train.get("minutes") and whole and not named and has_recurrent_matrix(c.model.get("cell", "lstm")):
         usual = ModelConfig(**{**c.model, "hidden": PART})
         passes = c.train["minutes"] * 60 * speed(usual, TrainConfig(**c.train), batches) / batches.predictions
         if suited := [row for row in NETWORKS if passes >= row[0]]:
