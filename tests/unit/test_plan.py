@@ -120,7 +120,7 @@ def test_the_multiplicative_lstm_gets_a_lower_rate_and_more_decay(corpus):
 
 def test_much_time_is_for_several_networks(corpus):
     """Not where the text is to be read so and so often, the structure is named, or a trained model goes on."""
-    plans = [plan(corpus, minutes=minutes, speed=100_000.0) for minutes in (0.5, 1.2, 2, 10)]
+    plans = [plan(corpus, minutes=minutes, speed=100_000.0) for minutes in (0.5, 1.2, 2.6, 10)]
     assert [p.train.networks for p in plans] == [1, 2, 3, 3]
     assert [p.model.hidden for p in plans][1:] == [2 * 384, 3 * 384, 3 * 512]
     assert plans[2].model.dropout_output > 0.2

@@ -30,7 +30,7 @@ CELL_DECAYS = {"mlstm": 0.1}
 """Weight decay of a cell whose gradient explodes with the usual one; see docs/LOG.md."""
 AVERAGING = 0.99
 """Decay of the running average of the weights, where few passes are expected; see docs/LOG.md."""
-NETWORKS = ((45, 2, 384, 8e-3), (68, 3, 384, 8e-3), (150, 3, 512, 6e-3))
+NETWORKS = ((45, 2, 384, 8e-3), (100, 3, 384, 8e-3), (160, 3, 512, 6e-3))
 """From so many passes of one network of `PART` units in the time there is: how many networks, units of each, lr; see
 docs/LOG.md."""
 PART, PART_DROPOUT = 384, 0.8
