@@ -13,6 +13,9 @@ class TileActivations : public Activations {
  public:
   RowTiles tiles;
   TurnedTiles turned;
+  // Whether they lie as one time step because it is not known of how many the rows are. Such are added up in fp32: the
+  // result must not depend on whether there was one step by chance.
+  bool flat = false;
 
   int64_t rows() const override { return tiles.T * tiles.B; }
   int64_t columns() const override { return tiles.columns; }

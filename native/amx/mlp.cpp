@@ -19,6 +19,7 @@ class TileMlp : public GatedMlp {
     const auto* tiles = dynamic_cast<const TileActivations*>(&z);
     T_ = tiles ? tiles->tiles.T : 1, B_ = tiles ? tiles->tiles.B : z.rows();
     reader_.read(z, T_, B_, training);
+    output_.flat = !tiles;
     a_ = shape(a_data_, weight_in_.Q() * PAIR), inner_ = shape(inner_data_, M_), output_.tiles = shape(output_data_, H_);
     inner_turned_ = {};
     if (training) {

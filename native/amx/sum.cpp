@@ -11,7 +11,7 @@ class TileSum : public Sum {
   const Activations& run(const Activations& a, const Activations& b) override {
     const auto* x = dynamic_cast<const TileActivations*>(&a);
     const auto* y = dynamic_cast<const TileActivations*>(&b);
-    if (!x || !y || !y->tiles.lies_as(x->tiles.T, x->tiles.B)) return Sum::run(a, b);
+    if (!x || !y || x->flat || y->flat || !y->tiles.lies_as(x->tiles.T, x->tiles.B)) return Sum::run(a, b);
     out_.tiles = {nullptr, x->tiles.T, x->tiles.B, x->tiles.columns};
     data_.reserve(out_.tiles.size());
     out_.tiles.data = data_.data();

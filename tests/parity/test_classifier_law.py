@@ -99,6 +99,16 @@ def test_padding_changes_nothing(backend, precision, config, head, lengths, extr
     close_parameters(found[1], expected[1], rtol=1e-4, atol=1e-5)
 
 
+def test_padding_after_one_step_changes_nothing():
+    """Of a gated MLP after a norm, whose sums were rounded to bf16 where there was one time step alone."""
+    config = ModelConfig(vocab_size=2, cell="gru", hidden=3, norm="layer", mlp=1.0)
+    head = ClassifierConfig(classes=2, bidirectional=False, pooling="last")
+    batch = random_batch(config, head, [1], 0)
+    learner = make("native", config, head, 0, precision="auto")
+    padded = batch._replace(ids=np.concatenate([batch.ids, batch.ids]))
+    close(learner.logits(*padded[:2]), learner.logits(*batch[:2]), rtol=1e-5, atol=1e-6)
+
+
 @settings(max_examples=30, deadline=None)
 @given(model_configs(tied=False), heads(), st.lists(st.integers(1, 9), min_size=2, max_size=5), seeds)
 def test_a_sequence_alone_and_among_others(config, head, lengths, seed):
