@@ -108,6 +108,8 @@ def conclude(run: Run, outcome: Outcome, seconds: float, stream: Any) -> None:
         note(f"stopped early: {p.stale} validations without a new best")
     loss = outcome.loss
     figures = f"{loss:.4f} nats/token, {loss * run.bits_per_char():.3f} bits/char held out, at step {p.best_step:,}"
+    if outcome.calibration:
+        figures += f", its logits times {outcome.calibration.scale:.2f}"
     print(f"model     {run.summary(outcome)['model']}", file=stream)
     print(f"loss      {figures if math.isfinite(loss) else 'no held-out text to measure it on'}", file=stream)
     expected = run.description.expected
