@@ -190,11 +190,12 @@ def _choose_validations(c: _Chooser, epochs: float, batches: Batches, corpus: Co
 
 
 def _choose_networks(c: _Chooser, batches: Batches, speed: Speed) -> None:
-    """After many passes over a text one network learns little more of it; others, which saw it from elsewhere, do."""
+    """After many passes over a text one network learns little more of it; another, from other initial weights, adds to
+    what it knows."""
     _, _, units, lr = NETWORKS[0]
     named = {"norm", "mlp", "conv", "tied", "layers", "hidden", "input"} & c.model.keys()
-    whole = c.train.get("batches") != "documents"
-    if c.train.get("minutes") and whole and not named and has_recurrent_matrix(c.model.get("cell", "lstm")):
+    streams = c.train.get("batches", "streams") == "streams"
+    if c.train.get("minutes") and streams and not named and has_recurrent_matrix(c.model.get("cell", "lstm")):
         usual = ModelConfig(**{**c.model, "hidden": PART})
         passes = c.train["minutes"] * 60 * speed(usual, TrainConfig(**c.train), batches) / batches.predictions
         if suited := [row for row in NETWORKS if passes >= row[0]]:
