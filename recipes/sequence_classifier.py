@@ -3,6 +3,7 @@
     python recipes/sequence_classifier.py                        # everything, some minutes
     python recipes/sequence_classifier.py --quick                # less of it, under a minute
     python recipes/sequence_classifier.py AUSTEN.txt SHAKESPEARE.txt     # who wrote this paragraph?
+    python recipes/sequence_classifier.py --poolings last mean max attention --seeds 3    # what attention is worth
 
 First the tutorial's network: one plain recurrent layer over the characters, its last hidden state, softmax; stochastic
 gradient descent; `train(inputs, targets, learning_rate, num_epochs)`, then `predict`. Then rhapsode's own way: LSTMs in
@@ -37,6 +38,7 @@ Examples = tuple[list[str], list[str]]
 """Texts, and the class of each."""
 
 
+POOLINGS = ("last", "mean", "max", "attention")
 SHORTEST = 60
 """Characters of a paragraph."""
 
@@ -63,9 +65,9 @@ def ancestor(learned: Examples, held_out: Examples, epochs: int) -> rhapsode.Seq
     return classifier.train(*learned, learning_rate=0.05, num_epochs=epochs, held_out=held_out, watch=report)
 
 
-def better(learned: Examples, held_out: Examples, epochs: int) -> rhapsode.SequenceClassifier:
-    """Both directions, attention, and rhapsode's defaults for all else."""
-    return rhapsode.SequenceClassifier().train(*learned, num_epochs=epochs, held_out=held_out, watch=report)
+def better(learned: Examples, held_out: Examples, epochs: int, **fields) -> rhapsode.SequenceClassifier:
+    """Both directions, attention unless `fields` say otherwise, and rhapsode's defaults for all else."""
+    return rhapsode.SequenceClassifier(**fields).train(*learned, num_epochs=epochs, held_out=held_out, watch=report)
 
 
 def report(epoch, measured) -> None:
@@ -147,6 +149,8 @@ def paragraphs(text: str) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Learn to name the class of a text.")
     parser.add_argument("--quick", action="store_true", help="less of everything, under a minute")
+    parser.add_argument("--poolings", nargs="+", choices=POOLINGS, default=POOLINGS[-1:], help="one or more")
+    parser.add_argument("--seeds", type=int, default=1, help="how many times with each (default 1)")
     parser.add_argument("files", nargs="*", help="a file or folder for each class, or tables with a column `label`")
     options = parser.parse_args()
     size = QUICK if options.quick else FULL
@@ -155,7 +159,10 @@ def main() -> None:
         count, classes = len(learned[0]), ", ".join(sorted(set(learned[1])))
         print(f"{count:,} texts to learn from, {len(held_out[0]):,} held out, of these classes: {classes}", flush=True)
         judge("the ancestor", ancestor(learned, held_out, size.ancestor_epochs), held_out)
-        judge("rhapsode", better(learned, held_out, size.epochs), held_out)
+        for pooling in options.poolings:
+            for seed in range(options.seeds):
+                found = better(learned, held_out, size.epochs, pooling=pooling, seed=seed)
+                judge(f"rhapsode, {pooling}, seed {seed}", found, held_out)
     except rhapsode.RhapsodeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_status)

@@ -214,8 +214,10 @@ class CorpusConfig(Config):
     documents: Literal["auto", "whole", "lines", "blank-lines", "files"] = option(
         "auto", "what one document is; auto: rows of a table, else lines if they are many and short, else files"
     )
-    tokenizer: Literal["char", "byte", "word", "bpe"] = option("char", "what one symbol is")
-    vocab_size: int = option(10_000, "largest vocabulary of the word and bpe tokenizers", low=2, high=1_000_000)
+    tokenizer: Literal["char", "byte", "word", "spaced", "bpe"] = option(
+        "char", "what one symbol is; spaced: a word, marks and line ends being left out"
+    )
+    vocab_size: int = option(10_000, "largest vocabulary of the word, spaced and bpe tokenizers", low=2, high=1_000_000)
     lowercase: bool = option(False, "turn the text into lower case first")
     held_out: float | None = option(
         None,

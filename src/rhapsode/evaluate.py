@@ -103,7 +103,7 @@ def part_of(tokenizer: Tokenizer, texts: Sequence[str], closed: bool, labels: Se
     Raises:
         ConfigError: one is missing, or none of the tokenizer's.
     """
-    texts = [normalise(text, tokenizer.lowercase) for text in texts]
+    texts = [tokenizer.normalise(text) for text in texts]
     begun = [opening(tokenizer, label) for label in labels or repeat(None, len(texts))]
     encoded = [np.concatenate([ids, tokenizer.encode(text)]) for ids, text in zip(begun, texts, strict=True)]
     boundary = np.array([tokenizer.boundary], np.int32)
@@ -211,7 +211,7 @@ class Score:
     """How surprising a text is, in nats."""
 
     text: str
-    """the text itself, unless its lower case is longer: then that"""
+    """the text itself; or what the tokenizer reads of it, where that is longer or shorter"""
     chars: int
     bytes: int
     unknown: int
@@ -283,9 +283,7 @@ def _labels(engine: Engine, texts: Sequence[str], labels: Sequence[str | None] |
         return None
     if tokenizer.labels:
         pairs = zip(texts, named, strict=True)
-        return [
-            label or suited(engine, tokenizer.encode(normalise(text, tokenizer.lowercase))) for text, label in pairs
-        ]
+        return [label or suited(engine, tokenizer.encode(text)) for text, label in pairs]
     return [label for label in named if label]
 
 
@@ -300,8 +298,8 @@ def _score(tokenizer: Tokenizer, text: str, tokens: np.ndarray, nats: np.ndarray
     end = float(nats[tokens == tokenizer.boundary].sum())
     return Score(
         text=read,
-        chars=len(text),
-        bytes=len(normalise(text, lowercase=False).encode("utf-8")),
+        chars=len(read),
+        bytes=len(normalise(read, lowercase=False).encode("utf-8")),
         unknown=count_unknown(tokens, tokenizer),
         per_token=list(zip(pieces, nats.tolist(), strict=True)),
         per_char=_over_characters(nats, size),

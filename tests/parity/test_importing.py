@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import zipfile
 
 import numpy as np
@@ -172,6 +173,40 @@ def test_ids_without_text_become_the_symbols_that_are_none(place):
     np.testing.assert_allclose(p, expected[:, back], atol=1e-5)
 
 
+WORD_INDEX = {"<OOV>": 1, "the": 2, "sea": 3, "it's": 4, "1½": 5, "wine": 6, "dark": 7, "rare": 8, "words": 9}
+"""Of Keras' Tokenizer, of which the network has all below 8."""
+
+
+@pytest.mark.parametrize(
+    "vocabulary",
+    [
+        WORD_INDEX,
+        {id: word for word, id in WORD_INDEX.items()},
+        ["", *list(WORD_INDEX)[:7]],
+        {
+            "class_name": "Tokenizer",
+            "config": {
+                "oov_token": "the unknown",
+                "word_index": json.dumps({"the unknown": 1} | {w: i for w, i in WORD_INDEX.items() if i > 1}),
+            },
+        },
+    ],
+)
+def test_words_without_spaces_are_set_apart_by_spaces(place, vocabulary):
+    (place / "words.json").write_text(json.dumps(vocabulary))
+    network = torch_network("GRU")
+    import_model(saved(network), "words.json").save("words.safetensors")
+    model = load("words.safetensors")
+    assert model.unknown("A RARE sea") == ["a", "rare"]
+    text, ids = "The (dark) sea--\n\t it's rare: 1½ wine!\n", np.array([2, 7, 3, 4, 1, 5, 6])
+    same(
+        model.file, torch_probabilities(network, ids)[:, [1, *range(1, 8)]], ids, ["rare", "rare", *[*WORD_INDEX][1:7]]
+    )
+    written = "".join(model.generate("The sea", length=20, seed=seed) for seed in range(9))
+    assert re.fullmatch(rf"( ({'|'.join(WORD_INDEX)}))+", written)
+    assert model.score(text).chars == len(" the dark sea it's rare 1½ wine")
+
+
 @pytest.mark.parametrize(
     ("vocabulary", "says"),
     [
@@ -185,6 +220,9 @@ def test_ids_without_text_become_the_symbols_that_are_none(place):
         ("3", "have no text"),
         ('["a", "b"]', r"6 ids have no text \(2, 3, 4, 5, 6\)"),
         ('["a", 3]', "expected a list of symbols"),
+        (r'["a", "\ud800"]', "expected a list of symbols"),
+        (json.dumps({symbol: id for id, symbol in enumerate("abcdefghi")}), "symbol 'i' has id 8"),
+        (json.dumps({"config": {"oov_token": None, "word_index": "{"}}), "expected a list of symbols"),
     ],
 )
 def test_a_vocabulary_that_does_not_fit_is_one_line(place, vocabulary, says):
@@ -262,6 +300,35 @@ def test_keras(keras, names, suffix):
     x = ids if names.startswith("ids") else np.eye(8)[ids] if names.startswith("one-hot") else ids[:, None] / 8
     expected = model.predict(x[None].astype(np.float32), verbose=0)[0]
     same(import_model(f"net{suffix}", "letters.json"), expected, ids)
+
+
+@keras_test
+@pytest.mark.parametrize("oov", [None, "<oov>"])
+def test_keras_words(keras, oov):
+    """From raw text on: Keras' own Tokenizer, with fewer words than the text has, and its word_index as a file."""
+    tokenizers = pytest.importorskip("keras.src.legacy.preprocessing.text", reason="Keras' Tokenizer is gone")
+    tokenizer = tokenizers.Tokenizer(num_words=9, oov_token=oov)
+    known = "The dark sea, the (wine) sea! It's the \"dark\" ship;\tthe well-known sea.\nIt's here: sea, the wine.\n"
+    tokenizer.fit_on_texts([known + "it's dark here, wine rare"])
+    make = keras.layers
+    network = keras.Sequential(
+        [make.Embedding(9, 5), make.LSTM(9), make.Dense(9, activation="softmax", bias_initializer="random_normal")]
+    )
+    for text in ("The dark", known.replace("ship", "wine").replace("well-known", "") * 2):
+        (ids,) = tokenizer.texts_to_sequences([text])
+        expected = network.predict(np.array([ids]), verbose=0)[0]
+        network.save("words.keras")
+        pathlib.Path("index.json").write_text(json.dumps(tokenizer.word_index))
+        pathlib.Path("whole.json").write_text(tokenizer.to_json())
+        for vocabulary in ("index.json", "whole.json"):
+            model = import_model("words.keras", vocabulary)
+            read = model.tokenizer.encode(text)
+            engine = open_engine(model, "fp32")
+            logits, _ = engine.read(read[:, None], engine.initial_state(1))
+            p = np.exp(logits[-1, 0].astype(np.float64))
+            words = [tokenizer.word_index[word.strip()] for word in model.tokenizer.words]
+            np.testing.assert_allclose(p[: len(words)] / p.sum(), expected[words], atol=1e-5)
+            assert len(read) == len(ids)
 
 
 @keras_test

@@ -19,7 +19,7 @@ from rhapsode.training.start import start
 from rhapsode.training.transfer import grown
 from texts import verses
 
-KINDS = ["char", "byte", "word", "bpe"]
+KINDS = ["char", "byte", "word", "spaced", "bpe"]
 text = st.text(st.sampled_from("abc dé\n'ß京.😀"), min_size=1, max_size=60)
 
 

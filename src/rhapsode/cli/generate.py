@@ -46,7 +46,7 @@ def run(options: Options) -> int:
     if options.samples > 1 and options.session is not None:
         raise ConfigError("samples", options.samples, "1, with --session")
     prompt, model = _prompt(options), open_model(options)
-    _note_unknown(model.unknown(prompt), "words" if model.tokenizer.kind == "word" else "characters")
+    _note_unknown(model.unknown(prompt), "characters" if model.tokenizer.kind == "char" else "words")
     seed = fresh_seed() if settings.seed is None else settings.seed
     sampling = options.sampling | {"seed": seed}
     session = _session(model, prompt, options)

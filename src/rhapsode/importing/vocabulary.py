@@ -2,10 +2,18 @@
 
     a JSON list of symbols, in the order of their ids        ["\\n", " ", "a", …]
     a JSON object of symbols and ids, either way round       {"a": 0, …} or {"0": "a", …}
+    what the to_json of Keras' Tokenizer gives               {"class_name": "Tokenizer", …}
     anything else                                            a symbol a line, in the order of their ids
 
-Symbols are single characters; or words as `rhapsode.text.tokenizers.word` cuts text, each with the space before it. Ids
-without a symbol, and the names in `UNKNOWN` and `BOUNDARY`, become the symbols that are no text.
+Symbols are
+
+    single characters
+    words, no space in any of them                   as `rhapsode.text.tokenizers.spaced` cuts text
+    words, each with the space that is before it     as `rhapsode.text.tokenizers.word` cuts text
+
+Where no symbol has a capital letter, text is turned into lower case. Ids without a symbol, and the names in `UNKNOWN`
+and `BOUNDARY`, become the symbols that are no text. Where ids begin at 1, as those of Keras' Tokenizer do, the ones that
+the network has not are left out, as Keras does it from `num_words` on.
 """
 
 from __future__ import annotations
@@ -18,10 +26,12 @@ import numpy as np
 
 from rhapsode.errors import SourceError
 from rhapsode.text.tokenizer import Tokenizer
+from rhapsode.text.tokenizers.base import normalise
 from rhapsode.text.tokenizers.char import CharTokenizer
+from rhapsode.text.tokenizers.spaced import SpacedTokenizer
 from rhapsode.text.tokenizers.word import WordTokenizer, split_words
 
-UNKNOWN = frozenset({"<unknown>", "<unk>", "<UNK>", "[UNK]", "<OOV>"})
+UNKNOWN = frozenset({"<unknown>", "<unk>", "<UNK>", "[UNK]", "<OOV>", "<oov>"})
 BOUNDARY = frozenset({"<boundary>", "<s>", "</s>", "<eos>", "<pad>", "[PAD]", ""})
 
 
@@ -38,7 +48,10 @@ def read_vocabulary(path: Path, size: int) -> list[str | None]:
     except UnicodeDecodeError as error:
         raise SourceError(f"{path}: not UTF-8 at byte {error.start}") from None
     symbols: list[str | None] = [None] * size
-    for id, symbol in _pairs(path, text):
+    pairs = _pairs(path, text)
+    if min(pairs, default=(0, ""))[0] == 1:
+        pairs = [(id, symbol) for id, symbol in pairs if id < size]
+    for id, symbol in pairs:
         if not 0 <= id < size:
             raise SourceError(f"{path}: symbol {symbol!r} has id {id}; the network has ids 0 to {size - 1}")
         if symbols[id] is not None:
@@ -55,6 +68,7 @@ def _pairs(path: Path, text: str) -> list[tuple[int, str]]:
         if path.suffix == ".json":
             raise SourceError(f"{path}: not JSON: {error}") from None
         value = text.removesuffix("\n").split("\n")
+    value = _word_index(value)
     pairs = list(enumerate(value)) if isinstance(value, list) else None
     if isinstance(value, dict):
         turned = all(isinstance(symbol, str) for symbol in value.values())
@@ -65,8 +79,18 @@ def _pairs(path: Path, text: str) -> list[tuple[int, str]]:
         raise SourceError(f"{path}: expected a list of symbols, or an object of symbols and ids") from None
 
 
+def _word_index(value: Any) -> Any:
+    """The words and ids in what the to_json of Keras' Tokenizer gives, under a known name the one for unknown words;
+    any other value as it is."""
+    try:
+        unknown, index = value["config"]["oov_token"], json.loads(value["config"]["word_index"])
+        return {"<unknown>" if word == unknown else word: id for word, id in index.items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return value
+
+
 def _checked(symbol: Any) -> str:
-    if not isinstance(symbol, str):
+    if not isinstance(symbol, str) or symbol != normalise(symbol, lowercase=False):
         raise TypeError
     return symbol
 
@@ -83,9 +107,13 @@ def tokenizer_of(path: Path, symbols: list[str | None], lowercase: bool) -> tupl
         twice = next(s for id, s in enumerate(symbols) if s in text and text[s] != id)
         raise SourceError(f"{path}: symbol {twice!r} has two ids")
     boundary, unknown = _without_text(path, named)
+    lowercase = lowercase or all(symbol == normalise(symbol, lowercase=True) for symbol in text)
     tokenizer: Tokenizer
     if all(len(symbol) == 1 for symbol in text):
         tokenizer = CharTokenizer("".join(sorted(text)), lowercase)
+    elif set(" \t\n").isdisjoint("".join(text)):
+        text = {f" {symbol}": id for symbol, id in text.items()}
+        tokenizer = SpacedTokenizer(list(text), lowercase)
     else:
         for symbol in text:
             if split_words(symbol) != [symbol]:

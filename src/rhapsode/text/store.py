@@ -183,6 +183,7 @@ class PartWriter:
 
     def write(self, text: str) -> None:
         """Go on with the document. Pieces are to be cut where no token is."""
+        text = self._tokenizer.normalise(text)
         self._chars += len(text)
         self._bytes += len(text) if text.isascii() else len(text.encode("utf-8"))
         self._add(self._tokenizer.encode(text))

@@ -3,6 +3,7 @@
 char    code points of the training text, an unknown symbol for the rest
 byte    bytes of UTF-8: lossless on every text
 word    words, marks and white space, the most frequent ones; an unknown symbol for the rest
+spaced  words without the marks and line ends between them, as Keras' Tokenizer cuts text; likewise
 bpe     parts of words, learned from the training text: lossless on every text
 """
 
@@ -19,6 +20,7 @@ from rhapsode.text.tokenizers.base import Decoder, Tokenizer
 from rhapsode.text.tokenizers.bpe import BpeTokenizer
 from rhapsode.text.tokenizers.byte import ByteTokenizer
 from rhapsode.text.tokenizers.char import CharTokenizer
+from rhapsode.text.tokenizers.spaced import SpacedTokenizer
 from rhapsode.text.tokenizers.word import WordTokenizer
 
 __all__ = [
@@ -32,7 +34,7 @@ __all__ = [
     "train_tokenizer",
 ]
 
-_KINDS = {kind.kind: kind for kind in (CharTokenizer, ByteTokenizer, WordTokenizer, BpeTokenizer)}
+_KINDS = {kind.kind: kind for kind in (CharTokenizer, ByteTokenizer, WordTokenizer, SpacedTokenizer, BpeTokenizer)}
 
 
 def train_tokenizer(config: CorpusConfig, texts: Iterable[str], labels: Sequence[str] = ()) -> Tokenizer:
@@ -48,8 +50,12 @@ def train_tokenizer(config: CorpusConfig, texts: Iterable[str], labels: Sequence
         return ByteTokenizer(config.lowercase, tuple(labels))
     if config.tokenizer == "char":
         return _labelled(CharTokenizer.train(texts, config.lowercase), labels)
-    kind = WordTokenizer if config.tokenizer == "word" else BpeTokenizer
-    return _labelled(kind.train(texts, config.vocab_size, config.lowercase), labels)
+    others: dict[str, type[WordTokenizer | BpeTokenizer]] = {
+        "word": WordTokenizer,
+        "spaced": SpacedTokenizer,
+        "bpe": BpeTokenizer,
+    }
+    return _labelled(others[config.tokenizer].train(texts, config.vocab_size, config.lowercase), labels)
 
 
 def grown_tokenizer(

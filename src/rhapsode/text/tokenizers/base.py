@@ -4,9 +4,9 @@ Ids 0 … V-1. The last `specials` of them are no text: the boundary, which open
 one symbol); where a text can hold what the vocabulary lacks, the unknown symbol; and the labels, if documents have
 some: the one that a document has follows the boundary that opens it. JSON without the field ``labels`` means none.
 
-A tokenizer that was made with `lowercase` turns text into lower case before anything else. What is said of a text
-below is then said of its lower case. Python strings may hold unpaired surrogates, which no encoding can write: each
-counts as U+FFFD, the replacement character.
+A tokenizer that was made with `lowercase` turns text into lower case before anything else, and one of kind `spaced`
+leaves out marks. What is said of a text below is then said of what `Tokenizer.normalise` makes of it. Python strings
+may hold unpaired surrogates, which no encoding can write: each counts as U+FFFD, the replacement character.
 """
 
 from __future__ import annotations
@@ -59,6 +59,10 @@ class Tokenizer(Protocol):
     labels: tuple[str, ...]
     """the names of the last ids, in their order"""
     lowercase: bool
+
+    def normalise(self, text: str) -> str:
+        """What is encoded of the text (see above)."""
+        ...
 
     def encode(self, text: str) -> np.ndarray:
         """ids [N], int32."""

@@ -85,8 +85,11 @@ class BpeTokenizer:
         merges = [list(merge) for merge in self.merges]
         return {"kind": self.kind, "lowercase": self.lowercase, "merges": merges} | labels_json(self.labels)
 
+    def normalise(self, text: str) -> str:
+        return normalise(text, self.lowercase)
+
     def encode(self, text: str) -> np.ndarray:
-        chunks = list(_chunks(normalise(text, self.lowercase), CHUNK))
+        chunks = list(_chunks(self.normalise(text), CHUNK))
         ids = [np.array(e.ids, np.int32) for e in self._encoder.encode_batch_fast(chunks, add_special_tokens=False)]
         return np.concatenate(ids) if ids else np.empty(0, np.int32)
 

@@ -39,8 +39,11 @@ class ByteTokenizer:
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "lowercase": self.lowercase} | labels_json(self.labels)
 
+    def normalise(self, text: str) -> str:
+        return normalise(text, self.lowercase)
+
     def encode(self, text: str) -> np.ndarray:
-        return np.frombuffer(normalise(text, self.lowercase).encode("utf-8"), np.uint8).astype(np.int32)
+        return np.frombuffer(self.normalise(text).encode("utf-8"), np.uint8).astype(np.int32)
 
     def split(self, text: str) -> list[str]:
         return list(map(self.decoder().push, self.encode(text).tolist()))

@@ -68,15 +68,18 @@ class CharTokenizer:
         own = {"kind": self.kind, "lowercase": self.lowercase, "characters": self.characters}
         return own | labels_json(self.labels)
 
+    def normalise(self, text: str) -> str:
+        return normalise(text, self.lowercase)
+
     def encode(self, text: str) -> np.ndarray:
-        text = normalise(text, self.lowercase)
+        text = self.normalise(text)
         ids = np.empty(len(text), np.int32)
         for at in range(0, len(text), CHUNK):
             ids[at : at + CHUNK] = self._ids[_codes(text[at : at + CHUNK])]
         return ids
 
     def split(self, text: str) -> list[str]:
-        return list(normalise(text, self.lowercase))
+        return list(self.normalise(text))
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         ids = checked_ids(ids, self.vocab_size)

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import repeat
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -66,20 +66,21 @@ class WordTokenizer:
         self._pieces = [*words, "", REPLACEMENT, *[""] * len(labels)]
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab_size: int, lowercase: bool = False) -> WordTokenizer:
+    def train(cls, texts: Iterable[str], vocab_size: int, lowercase: bool = False) -> Self:
         """The tokenizer of the most frequent pieces of `texts`; equally frequent ones in code point order."""
         counts: Counter[str] = Counter()
+        split = cls([], lowercase).split
         for text in texts:
-            counts.update(split_words(normalise(text, lowercase)))
+            counts.update(split(text))
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return cls([word for word, _ in ranked[: vocab_size - 2]], lowercase)
 
-    def joined(self, other: WordTokenizer) -> WordTokenizer:
+    def joined(self, other: Self) -> Self:
         """The tokenizer of the words of both, its own first."""
-        return WordTokenizer(list(dict.fromkeys([*self.words, *other.words])), self.lowercase)
+        return type(self)(list(dict.fromkeys([*self.words, *other.words])), self.lowercase)
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> WordTokenizer:
+    def from_json(cls, value: dict[str, Any]) -> Self:
         words = read_field(value, "words", list)
         if not all(isinstance(word, str) and word for word in words):
             raise TokenizerError("tokenizer: field 'words': an entry is no text, or empty")
@@ -93,12 +94,15 @@ class WordTokenizer:
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "lowercase": self.lowercase, "words": self.words} | labels_json(self.labels)
 
+    def normalise(self, text: str) -> str:
+        return normalise(text, self.lowercase)
+
     def encode(self, text: str) -> np.ndarray:
         pieces = self.split(text)
         return np.fromiter(map(self._ids.get, pieces, repeat(self.unknown)), np.int32, len(pieces))
 
     def split(self, text: str) -> list[str]:
-        return split_words(normalise(text, self.lowercase))
+        return split_words(self.normalise(text))
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         return "".join([self._pieces[id] for id in checked_ids(ids, self.vocab_size).tolist()])
