@@ -16,7 +16,6 @@ of them also stands where was learned from. With files, a class each: whose para
 
 from __future__ import annotations
 
-import argparse
 import ast
 import hashlib
 import random
@@ -29,6 +28,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from pydoc_data import topics
 from typing import NamedTuple
+
+import ancestors
 
 import rhapsode
 from rhapsode.classify.source import read_labelled
@@ -147,10 +148,10 @@ def paragraphs(text: str) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Learn to name the class of a text.")
+    parser = ancestors.Parser(description="Learn to name the class of a text.")
     parser.add_argument("--quick", action="store_true", help="less of everything, under a minute")
     parser.add_argument("--poolings", nargs="+", choices=POOLINGS, default=POOLINGS[-1:], help="one or more")
-    parser.add_argument("--seeds", type=int, default=1, help="how many times with each (default 1)")
+    parser.add_argument("--seeds", type=ancestors.count, default=1, help="how many times with each (default 1)")
     parser.add_argument("files", nargs="*", help="a file or folder for each class, or tables with a column `label`")
     options = parser.parse_args()
     size = QUICK if options.quick else FULL

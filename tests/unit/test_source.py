@@ -203,6 +203,30 @@ def test_tables(tmp_path):
     assert records_of(write(tmp_path / "empty.csv", "")) == []
 
 
+SPREADSHEET = 'Nr;text;Preis\r\n1;"Ach, so; ""ja"",\nnein";3,50\r\n2;Grüße, Welt;1,00\r\n'
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "texts"),
+    [
+        (SPREADSHEET, {}, ['Ach, so; "ja",\nnein', "Grüße, Welt"]),
+        ("\ufeff" + SPREADSHEET, {"column": "Preis"}, ["3,50", "1,00"]),
+        (SPREADSHEET, {"column": "1"}, ["text", 'Ach, so; "ja",\nnein', "Grüße, Welt"]),
+        ("sep=;\r\n" + SPREADSHEET, {"column": "2"}, ["Preis", "3,50", "1,00"]),
+        ("sep=|\ntext|n\na, b|1;2\n", {}, ["a, b"]),
+        ("id\ttext\n1\ta, b; c\n2\tb\n", {}, ["a, b; c", "b"]),
+        ("a;x\nb;y\n", {"column": "0"}, ["a", "b"]),
+        ("a; b,x\nc; d,y\n", {"column": "0"}, ["a; b", "c; d"]),
+        ("a; b\nc\n", {"column": "0"}, ["a; b", "c"]),
+        ("text\na; b, c\n", {}, ["a; b"]),
+        ('text\n"a; b, c"\n', {}, ["a; b, c"]),
+        ("text;n\n" + "a, b;1\n" * 500, {}, ["a, b"] * 500),
+    ],
+)
+def test_a_table_is_cut_at_what_separates_its_columns(tmp_path, table, options, texts):
+    assert records_of(write(tmp_path / "a.csv", table), **options) == texts
+
+
 def test_a_long_cell_works(tmp_path):
     cell = "x" * (csv.field_size_limit() + 1 if csv.field_size_limit() < 10**6 else 200_000)
     assert records_of(write(tmp_path / "a.csv", f"text\n{cell}\n")) == [cell]
@@ -212,6 +236,8 @@ def test_a_long_cell_works(tmp_path):
     ("text", "options", "said"),
     [
         ("id,body\n1,a", {}, "no column 'text'; it has 'id', 'body': choose one with --column"),
+        ("id;body\n1;a", {}, "no column 'text'; it has 'id', 'body': choose one with --column"),
+        ("sep=;\ntext;n\n1\n", {"column": "n"}, "line 3 has 1 columns"),
         ("a,b\nc", {"column": "1"}, "line 2 has 1 columns"),
         ("text,b\n1,2\n", {"column": "x"}, "no column 'x'"),
         ("text,b,text\n1,2,3\n", {}, "2 columns are called 'text'; --column must name one"),

@@ -12,7 +12,7 @@ Symbols are
     words, each with the space that is before it     as `rhapsode.text.tokenizers.word` cuts text
 
 Where no symbol has a capital letter, text is turned into lower case. Ids without a symbol, and the names in `UNKNOWN`
-and `BOUNDARY`, become the symbols that are no text. Where ids begin at 1, as those of Keras' Tokenizer do, the ones that
+and `BOUNDARY`, become the symbols that are no text. Where ids begin at 1, as those of Keras' Tokenizer do, those that
 the network has not are left out, as Keras does it from `num_words` on.
 """
 

@@ -3,7 +3,8 @@
     .gz .xz .zst            unpacked first; the rest of the name then says what is inside
     .jsonl .ndjson          one JSON object a line; the text is its field `CorpusConfig.field`
     .csv .tsv               the text is the column `CorpusConfig.column`: a name that the first row has, which then is
-                            a header; else a number from 0, and there is no header (unless it names a label's column)
+                            a header; else a number from 0, and there is no header (unless it names a label's column);
+                            columns are separated as `rhapsode.text.separator` says
     anything else           text, kept as it is: line ends too
 
 Bytes are decoded strictly unless the user asks otherwise. A byte order mark (of UTF-8, UTF-16 or UTF-32) is removed,
@@ -18,6 +19,7 @@ import csv
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import lzma
 import zlib
@@ -27,6 +29,7 @@ from typing import IO, Any, Literal, cast
 
 from rhapsode.config import CorpusConfig
 from rhapsode.errors import ConfigError, MissingDependency, SourceError, listed
+from rhapsode.text.separator import LOOKED_AT, separator, stated
 
 BLOCK = 1 << 20
 """Bytes read at a time."""
@@ -41,7 +44,7 @@ _MARKS = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_TABLES = {".csv": ",", ".tsv": "\t"}
+_TABLES = (".csv", ".tsv")
 _PACKED = (".gz", ".xz", ".zst")
 
 
@@ -146,9 +149,15 @@ class Reader:
 
     def _table_rows(self, names: dict[str, str]) -> Iterator[tuple[str, ...]]:
         csv.field_size_limit(LONGEST_FIELD)
-        table = csv.reader(lines(self.text()), delimiter=_TABLES[_suffix(self.path)], strict=True)
+        text = lines(self.text())
+        head = list(itertools.islice(text, LOOKED_AT))
+        told = stated(head[0]) if head else None
+        mark = "\t" if _suffix(self.path) == ".tsv" else told or separator(head, names.values())
+        table = csv.reader(itertools.chain(head, text), delimiter=mark, strict=True)
         rows = filter(None, table)
         try:
+            if told:
+                next(table)
             first = next(rows, [])
             columns = [self._column(first, name, option) for option, name in names.items()] if first else []
             if first and not any(name in first for name in names.values()):
