@@ -13,7 +13,7 @@ product for all (fast, and within rounding of the other).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -24,7 +24,7 @@ from rhapsode.errors import ConfigError, MissingDependency
 from rhapsode.matching import Table
 from rhapsode.modelfile import ModelFile, Precision
 from rhapsode.nn.forward import forward
-from rhapsode.nn.spec import State, initial_state
+from rhapsode.nn.spec import State, initial_state, map_state
 
 
 class Ask(NamedTuple):
@@ -100,9 +100,9 @@ class Engine:
 
     def step(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """Read one symbol of each sequence, ids [B]; return the logits [B, V] of what follows, and the state."""
-        stacked = _each(state, lambda array: array[:, None])
+        stacked = map_state(lambda array: array[:, None], state)
         logits, after = forward(self.config, self.model.parameters, np.asarray(ids)[None, :, None], stacked)
-        return logits[0, :, 0], _each(after, lambda array: array[:, 0])
+        return logits[0, :, 0], map_state(lambda array: array[:, 0], after)
 
     def read(self, ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """Read ids [T, B]; return the logits [T, B, V] of what follows each, and the state after all."""
@@ -169,18 +169,9 @@ def nats_of(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 def rows(state: State, index: Sequence[int] | np.ndarray) -> State:
     """The state of these sequences of a batch, in this order; a sequence may be taken more than once."""
-    return _each(state, lambda array: array[np.asarray(index, np.intp)])
+    return map_state(lambda array: array[np.asarray(index, np.intp)], state)
 
 
 def stack(states: Sequence[State]) -> State:
     """The state of all sequences of these states, side by side."""
-    layers = [
-        type(parts[0])(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-        for parts in zip(*(state.layers for state in states), strict=True)
-    ]
-    return State(tuple(layers))
-
-
-def _each(state: State, change: Callable[[np.ndarray], np.ndarray]) -> State:
-    """`change` of every array of the state."""
-    return State(tuple(type(layer)(*map(change, layer)) for layer in state.layers))
+    return map_state(lambda *arrays: np.concatenate(arrays), *states)

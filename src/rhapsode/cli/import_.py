@@ -21,10 +21,13 @@ class Options(CommandOptions):
 
     file: str = argument("a .keras, .h5 or .safetensors file", metavar="FILE")
     vocabulary: str | None = option(
-        None, "which text each id stands for: a JSON list or object, or a symbol a line", metavar="FILE"
+        None,
+        "which text each id stands for: a JSON list or object, such as the word_index of Keras' Tokenizer, or a symbol "
+        "a line",
+        metavar="FILE",
     )
     out: str | None = option(None, "the model file to write; default: NAME.rhapsode.safetensors", metavar="FILE")
-    lowercase: bool = option(False, "the network was trained on text in lower case")
+    lowercase: bool = option(False, "the network was trained on text in lower case, though the vocabulary has capitals")
     nonlinearity: Literal["tanh", "relu"] = option("tanh", "of PyTorch's nn.RNN, whose file does not tell")
 
 

@@ -25,7 +25,7 @@ def import_model(
 
     Args:
         vocabulary: which text its ids stand for (see `rhapsode.importing.vocabulary`).
-        lowercase: it was trained on text in lower case.
+        lowercase: it was trained on text in lower case, though the vocabulary has capitals.
         nonlinearity: of PyTorch's ``nn.RNN``, whose file does not tell; elsewhere the file does.
 
     Raises:
