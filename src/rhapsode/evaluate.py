@@ -213,6 +213,7 @@ class Score:
     text: str
     """the text itself; or what the tokenizer reads of it, where that is longer or shorter"""
     chars: int
+    """of the text, without what the tokenizer leaves out of it; and so `bytes`"""
     bytes: int
     unknown: int
     """as in `Evaluation`"""
@@ -298,8 +299,8 @@ def _score(tokenizer: Tokenizer, text: str, tokens: np.ndarray, nats: np.ndarray
     end = float(nats[tokens == tokenizer.boundary].sum())
     return Score(
         text=read,
-        chars=len(read),
-        bytes=len(normalise(read, lowercase=False).encode("utf-8")),
+        chars=min(map(len, (read, text))),
+        bytes=min(len(normalise(given, lowercase=False).encode("utf-8")) for given in (read, text)),
         unknown=count_unknown(tokens, tokenizer),
         per_token=list(zip(pieces, nats.tolist(), strict=True)),
         per_char=_over_characters(nats, size),
