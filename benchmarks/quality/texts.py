@@ -29,7 +29,12 @@ TEXTS = {
 
 def corpus_of(text: str) -> Corpus:
     """One of `TEXTS`, or the text in the file of that name; prepared the first time, then kept in rhapsode's cache."""
-    return prepare([str(path) for path in _files(text)], CorpusConfig(held_out=1000.0 if text == "names" else None))
+    return prepare([str(path) for path in files(text)], CorpusConfig(held_out=held_out(text)))
+
+
+def held_out(text: str) -> float | None:
+    """`CorpusConfig.held_out`."""
+    return 1000.0 if text == "names" else None
 
 
 def in_documents(corpus: Corpus) -> bool:
@@ -38,7 +43,8 @@ def in_documents(corpus: Corpus) -> bool:
     return documents >= 100 and len(corpus.train.tokens) <= 256 * documents
 
 
-def _files(text: str) -> Sequence[Path]:
+def files(text: str) -> Sequence[Path]:
+    """Where the text is."""
     if text == "topics":
         return [_topics_file()]
     if text == "stdlib":

@@ -118,17 +118,24 @@ def test_the_multiplicative_lstm_gets_a_lower_rate_and_more_decay(corpus):
     assert plan(corpus, cell="mlstm", optimizer="adam").train.weight_decay == usual.weight_decay
 
 
-def test_much_time_is_for_several_networks(corpus):
+def test_much_time_is_for_several_networks(tmp_path, corpus):
     """Not where the text is to be read so and so often, the structure is named, or a trained model goes on."""
-    plans = [plan(corpus, minutes=minutes, speed=100_000.0) for minutes in (0.5, 1.2, 2.6, 10)]
-    assert [p.train.networks for p in plans] == [1, 2, 3, 3]
-    assert [p.model.hidden for p in plans][1:] == [2 * 384, 3 * 384, 3 * 512]
-    assert plans[2].model.dropout_output > 0.2
-    for named in ({"hidden": 512}, {"cell": "sru"}, {"batches": "documents"}):
+    long = small_corpus(tmp_path, verses(24_000))
+    assert len(corpus.train.tokens) < 3e5 < len(long.train.tokens)
+    for text, speed, networks, widths in (
+        (corpus, 100_000.0, [1, 2, 3, 3], [2 * 256, 3 * 256, 3 * 256]),
+        (long, 200_000.0, [1, 2, 3, 3], [2 * 384, 3 * 384, 3 * 512]),
+    ):
+        plans = [plan(text, minutes=minutes, speed=speed) for minutes in (0.5, 2, 5, 10)]
+        assert [p.train.networks for p in plans] == networks
+        assert [p.model.hidden for p in plans][1:] == widths
+        assert plans[2].model.dropout_output > 0.2
+    assert plan(corpus, speed=100_000.0, minutes=10, batches="documents").train.networks == 3
+    for named in ({"hidden": 512}, {"cell": "sru"}):
         assert plan(corpus, speed=100_000.0, minutes=10, **named).train.networks == 1
     assert plan(corpus, speed=100_000.0, epochs=300).train.networks == 1
     assert make_plan(corpus, {}, {"minutes": 10}, lambda *_: 1e5, trained=True).train.networks == 1
     named = plan(corpus, networks=4, minutes=1)
-    assert (named.train.networks, named.model.hidden) == (4, 4 * 384)
+    assert (named.train.networks, named.model.hidden) == (4, 4 * 256)
     with pytest.raises(ConfigError, match="hidden"):
         plan(corpus, networks=4, hidden=511)

@@ -30,11 +30,14 @@ CELL_DECAYS = {"mlstm": 0.1}
 """Weight decay of a cell whose gradient explodes with the usual one; see docs/LOG.md."""
 AVERAGING = 0.99
 """Decay of the running average of the weights, where few passes are expected; see docs/LOG.md."""
-NETWORKS = ((45, 2, 384, 8e-3), (100, 3, 384, 8e-3), (160, 3, 512, 6e-3))
-"""From so many passes of one network of `PART` units in the time there is: how many networks, units of each, lr; see
-docs/LOG.md."""
-PART, PART_DROPOUT = 384, 0.8
-"""Units and part of the usual dropout of networks that are joined."""
+NETWORKS = (
+    (3e5, ((80, 2, 256, 1e-2), (120, 3, 256, 1e-2))),
+    (math.inf, ((45, 2, 384, 8e-3), (100, 3, 384, 8e-3), (160, 3, 512, 6e-3))),
+)
+"""Of so many symbols to learn from at most, from so many passes on that one network of the first row's units makes in
+the time there is: how many networks, units of each, lr; see docs/LOG.md."""
+PART_DROPOUT = 0.8
+"""Part of the usual dropout that networks have which are joined."""
 DROPOUT = 0.28
 """Of the output, at most, for a million symbols: a tenth more for half as many; see docs/LOG.md."""
 LARGE_VOCABULARY = 1024
@@ -86,7 +89,7 @@ def make_plan(
     batches = make_batches(corpus.train, TrainConfig(**chooser.train))
     _choose_input(chooser, corpus)
     if not (trained or _is_little(corpus)):
-        _choose_networks(chooser, batches, speed)
+        _choose_networks(chooser, batches, len(corpus.train.tokens), speed)
     tokens = _expected_tokens(chooser, batches, speed)
     most = LITTLE_PASSES if _is_little(corpus) else MOST_PASSES
     useful = min(tokens, most * batches.predictions)
@@ -189,16 +192,16 @@ def _choose_validations(c: _Chooser, epochs: float, batches: Batches, corpus: Co
         )
 
 
-def _choose_networks(c: _Chooser, batches: Batches, speed: Speed) -> None:
+def _choose_networks(c: _Chooser, batches: Batches, symbols: int, speed: Speed) -> None:
     """After many passes over a text one network learns little more of it; another, from other initial weights, adds to
     what it knows."""
-    _, _, units, lr = NETWORKS[0]
+    rows = next(rows for most, rows in NETWORKS if symbols <= most)
+    _, _, units, lr = rows[0]
     named = {"norm", "mlp", "conv", "tied", "layers", "hidden", "input"} & c.model.keys()
-    streams = c.train.get("batches", "streams") == "streams"
-    if c.train.get("minutes") and streams and not named and has_recurrent_matrix(c.model.get("cell", "lstm")):
-        usual = ModelConfig(**{**c.model, "hidden": PART})
+    if c.train.get("minutes") and not named and has_recurrent_matrix(c.model.get("cell", "lstm")):
+        usual = ModelConfig(**{**c.model, "hidden": units})
         passes = c.train["minutes"] * 60 * speed(usual, TrainConfig(**c.train), batches) / batches.predictions
-        if suited := [row for row in NETWORKS if passes >= row[0]]:
+        if suited := [row for row in rows if passes >= row[0]]:
             _, networks, units, lr = suited[-1]
             c.choose(c.train, "networks", networks, f"time for {passes:.0f} passes of one; several know more together")
     if c.train.get("networks", 1) > 1:
