@@ -72,7 +72,7 @@ def test_measuring(data, capsys):
 
 def test_mistakes(data, capsys, tmp_path):
     model, table = str(data / "names.safetensors"), str(data / "names.csv")
-    assert train(data) == 1
+    assert train(data) == 2
     assert "is there already; --overwrite replaces it" in complaint(capsys)
     capsys.readouterr()
     out = ["--out", str(tmp_path / "c.safetensors")]
@@ -94,9 +94,9 @@ def test_mistakes(data, capsys, tmp_path):
     assert "no text in it" in complaint(capsys)
     assert main(["classify", table]) == 2
     assert "not a whole safetensors file" in complaint(capsys)
-    assert main(["train-classifier", table, "--out", str(tmp_path / "nowhere" / "c.safetensors")]) == 1
+    assert main(["train-classifier", table, "--out", str(tmp_path / "nowhere" / "c.safetensors")]) == 2
     assert "no such folder" in complaint(capsys)
-    assert main(["train-classifier", table, "--out", str(tmp_path), "--overwrite"]) == 1
+    assert main(["train-classifier", table, "--out", str(tmp_path), "--overwrite"]) == 2
     assert "is a folder; --out names a file" in complaint(capsys)
     assert main(["classify", str(tmp_path)]) == 2
     assert "a folder; expected the file of a classifier" in complaint(capsys)

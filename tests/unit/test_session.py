@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import rhapsode
 from models import byte_tokenizer, char_tokenizer, random_model
-from rhapsode.errors import ConfigError, ModelFileError, OutputError, SessionError
+from rhapsode.errors import ConfigError, ModelFileError, OutputError, SessionError, TokenizerError
 from rhapsode.model import Model
 from rhapsode.modelfile import ModelFile
 from rhapsode.nn.spec import parameter_spec
@@ -28,6 +28,13 @@ def model():
 @pytest.fixture(scope="module")
 def bytes_model():
     return Model(random_model(byte_tokenizer(), hidden=24))
+
+
+@pytest.mark.parametrize("text", [3, b"ab", ["a"]])
+@pytest.mark.parametrize("use", ["generate", "samples", "session", "score", "vector", "unknown"])
+def test_what_is_no_text_is_one_line(model, use, text):
+    with pytest.raises(TokenizerError, match="expected text"):
+        getattr(model, use)(text)
 
 
 def fixed_model(text: str, **training) -> Model:

@@ -13,8 +13,8 @@ import pytest
 import rhapsode
 from rhapsode.backends.base import StepResult
 from rhapsode.backends.choose import make_learner
-from rhapsode.config import ModelConfig, TrainConfig
-from rhapsode.errors import ConfigError, CorpusError, RunError, TrainingError
+from rhapsode.config import CorpusConfig, ModelConfig, TrainConfig
+from rhapsode.errors import ConfigError, CorpusError, RunError, SourceError, TrainingError
 from rhapsode.modelfile import ModelFile
 from rhapsode.nn.spec import initial_parameters
 from rhapsode.text.batches import make_batches
@@ -193,6 +193,17 @@ def test_it_runs_in_a_thread(source, tmp_path):
 def test_a_field_that_does_not_exist_is_named_with_its_neighbour(source):
     with pytest.raises(ConfigError, match="did you mean hidden"):
         rhapsode.train(source, hiden=3)
+
+
+@pytest.mark.parametrize("sources", [3, None, [3], ["a.txt", None]])
+def test_what_names_no_text_is_one_line(sources, tmp_path):
+    for call in (lambda: rhapsode.train(sources, steps=1), lambda: rhapsode.prepare(sources, CorpusConfig(), tmp_path)):
+        with pytest.raises(SourceError, match="expected the name of a file, folder or glob, or several"):
+            call()
+
+
+def test_one_name_alone_is_prepared(source, tmp_path):
+    assert rhapsode.prepare(source, CorpusConfig(), tmp_path / "corpus").train.chars > 0
 
 
 def test_a_run_is_never_overwritten_by_accident(source, tmp_path):

@@ -37,7 +37,8 @@ def run(options: Options) -> int:
     print(f"corpus    {corpus.path}")
     print(f"tokens    {corpus.tokenizer.kind}, vocabulary of {corpus.tokenizer.vocab_size:,}")
     for name, part in parts.items():
-        print(f"{name:<9} {part['chars']:,} characters, {part['tokens']:,} tokens, {part['documents']:,} documents")
+        documents = f"{part['documents']:,} document{'s' * (part['documents'] != 1)}"
+        print(f"{name:<9} {part['chars']:,} characters, {part['tokens']:,} tokens, {documents}")
     if corpus.overlap and corpus.overlap.found:
         print(f"overlap   {corpus.overlap}")
     return 0

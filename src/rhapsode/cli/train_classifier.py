@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rhapsode.cli.options import CommandOptions, argument, config_options
+from rhapsode.cli.options import CommandOptions, UsageError, argument, config_options
 from rhapsode.cli.output import note, print_json
 from rhapsode.config import NOT_OF_CLASSIFIERS, ClassifierConfig, CorpusConfig, ModelConfig, TrainConfig, option
-from rhapsode.errors import OutputError, SourceError
+from rhapsode.errors import SourceError
 
 if TYPE_CHECKING:
     from rhapsode.classify.file import ClassifierFile
@@ -48,11 +48,11 @@ def run(options: Options) -> int:
     from rhapsode.classify.training import classifier_fields, learn
 
     if Path(options.out).is_dir():
-        raise OutputError(f"{options.out}: is a folder; --out names a file")
+        raise UsageError(f"{options.out}: is a folder; --out names a file")
     if Path(options.out).exists() and not options.overwrite:
-        raise OutputError(f"{options.out}: is there already; --overwrite replaces it, --out names another")
+        raise UsageError(f"{options.out}: is there already; --overwrite replaces it, --out names another")
     if not Path(options.out).absolute().parent.is_dir():
-        raise OutputError(f"{options.out}: there is no such folder to write it to")
+        raise UsageError(f"{options.out}: there is no such folder to write it to")
     config = CorpusConfig(**options.corpus)
     fields = classifier_fields({**options.classifier, **options.model, **options.train, **options.corpus})
     texts, labels = read_labelled(options.source, config, options.label, note)

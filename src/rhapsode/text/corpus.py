@@ -23,7 +23,7 @@ from rhapsode.text.cache import cache_folder, corpus_key, fingerprint, touch, tr
 from rhapsode.text.documents import documents, labelled_documents, resolve
 from rhapsode.text.overlap import Overlap, find_overlap
 from rhapsode.text.reading import Reader, new_decoder
-from rhapsode.text.source import Source, find_sources
+from rhapsode.text.source import Source, find_sources, named
 from rhapsode.text.split import Segment, held_out_share, segments, splits_documents
 from rhapsode.text.spool import Spool, write_spool
 from rhapsode.text.store import (
@@ -92,7 +92,7 @@ def _opened(path: Path, manifest: Manifest) -> Corpus:
 
 
 def prepare(
-    sources: Sequence[str],
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     config: CorpusConfig,
     out: Path | None = None,
     note: Note = lambda text: None,
@@ -114,14 +114,15 @@ def prepare(
         OutputError: the corpus cannot be written; nothing is left behind.
     """
     new_decoder(config.encoding, config.errors)
-    for name in filter(is_corpus, sources):
+    paths = named(sources)
+    for name in filter(is_corpus, paths):
         raise CorpusError(f"{name}: a prepared corpus, which goes alone and with its own settings")
     target = None if out is None else Path(out)
     if target is not None and target.exists() and not is_corpus(target) and not _is_empty_folder(target):
         raise OutputError(f"{target}: exists and is no corpus; it is left as it is")
     try:
         with working_folder(target.absolute().parent if target else cache_folder()) as work:
-            return _prepare(sources, config, base, target, note, work)
+            return _prepare(paths, config, base, target, note, work)
     except OSError as error:
         raise OutputError(f"{target or cache_folder()}: cannot be written: {error.strerror or error}") from error
 

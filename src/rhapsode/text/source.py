@@ -34,6 +34,19 @@ class Source:
     """a copy of something that can be read only once: standard input, a pipe"""
 
 
+def named(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
+    """The names of one source or of several.
+
+    Raises:
+        SourceError: they are no names.
+    """
+    several = [sources] if isinstance(sources, str | os.PathLike) else sources
+    try:
+        return tuple(map(os.fspath, several))
+    except TypeError:
+        raise SourceError(f"found {sources!r:.50}, expected the name of a file, folder or glob, or several") from None
+
+
 def find_sources(
     arguments: Sequence[str], config: CorpusConfig, copies: Path, stdin: BinaryIO | None = None
 ) -> tuple[list[Source], list[str]]:

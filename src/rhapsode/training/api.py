@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rhapsode.errors import TrainingInterrupted
 from rhapsode.modelfile import ModelFile
+from rhapsode.text.source import named
 from rhapsode.training.start import start
 
 if TYPE_CHECKING:
@@ -47,10 +48,9 @@ def train(
     """
     from rhapsode.model import Model
 
-    sources = [source] if isinstance(source, str | os.PathLike) else list(source)
+    paths = named(source)
     with tempfile.TemporaryDirectory(prefix="rhapsode-") as temporary:
         folder = Path(out) if out is not None else Path(temporary) / "run"
-        paths = tuple(os.fspath(s) for s in sources)
         run = start(paths, folder, fields, resume=resume, overwrite=overwrite, from_=from_)
         outcome = run.go()
         model = Model(ModelFile.load(folder))

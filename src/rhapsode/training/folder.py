@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from rhapsode.config import CorpusConfig, ModelConfig, TrainConfig
-from rhapsode.errors import ConfigError, OutputError, RunError
+from rhapsode.errors import ConfigError, RunError
 from rhapsode.files import make_folder, write_json
 from rhapsode.modelfile import BEST, LAST
 from rhapsode.training.expectation import Expectation
@@ -87,11 +87,12 @@ def new_run(folder: Path, description: Description, overwrite: bool) -> FolderLo
     """Make the folder of a new run, and lock it.
 
     Raises:
-        RunError: a run is there already, or a folder with other things in it, or another process trains there.
+        RunError: a run is there already, or a file, or a folder with other things in it, or another process trains
+            there.
         OutputError: it cannot be written.
     """
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: is a file; a run needs a folder")
+        raise RunError(f"{folder}: is a file; a run needs a folder")
     if folder.is_dir() and not (folder / DESCRIPTION).is_file() and any(p.name != LOCK for p in folder.iterdir()):
         raise RunError(f"{folder}: not empty and not a run; choose another folder with --out")
     make_folder(folder)

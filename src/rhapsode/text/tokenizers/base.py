@@ -127,7 +127,12 @@ def normalise(text: str, lowercase: bool) -> str:
     """The text that is encoded: lower case if asked for, unpaired surrogates replaced.
 
     Lower case is taken character by character (a final Σ is σ, not ς), so that a text may be cut anywhere.
+
+    Raises:
+        TokenizerError: it is no text.
     """
+    if not isinstance(text, str):
+        raise TokenizerError(f"found {text!r:.50}, expected text")
     if lowercase:
         text = text.replace("Σ", "σ").lower()
     try:
