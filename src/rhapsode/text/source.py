@@ -42,7 +42,7 @@ def named(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
     """
     several = [sources] if isinstance(sources, str | os.PathLike) else sources
     try:
-        return tuple(map(os.fspath, several))
+        return tuple([os.fspath(name) for name in several])
     except TypeError:
         raise SourceError(f"found {sources!r:.50}, expected the name of a file, folder or glob, or several") from None
 
