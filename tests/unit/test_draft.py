@@ -16,6 +16,7 @@ from rhapsode.model import Model
 from rhapsode.position import read
 from rhapsode.sampling import log_softmax
 from rhapsode.text.tokenizers.bpe import BpeTokenizer
+from rhapsode.text.tokenizers.spaced import SpacedTokenizer
 from rhapsode.text.tokenizers.word import WordTokenizer
 
 TEXT = "the end, and the bad rose. No sand é – on the shore; "
@@ -26,6 +27,7 @@ def model_of(kind: str) -> Model:
         "char": lambda: char_tokenizer("\n ,.abé–"),
         "byte": byte_tokenizer,
         "word": lambda: WordTokenizer.train([TEXT], 100),
+        "spaced": lambda: SpacedTokenizer.train([TEXT], 100),
         "bpe": lambda: BpeTokenizer.train([TEXT] * 3, 280),
     }
     return Model(random_model(tokenizers[kind](), seed=3, hidden=12, scale=1.0))
@@ -54,7 +56,7 @@ def test_choices_are_the_most_probable_of_all_continuations(before):
         assert choice.probability == pytest.approx(p, rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["char", "byte", "word", "bpe"])
+@pytest.mark.parametrize("kind", ["char", "byte", "word", "spaced", "bpe"])
 def test_every_choice_ends_where_its_word_does_and_can_be_gone_on_from(kind):
     draft = Draft(model_of(kind), "a")
     for _ in range(3):

@@ -38,6 +38,8 @@ def import_model(
             f"{path}: a pickle can run code and is not read; save the weights with "
             f"safetensors.torch.save_file(model.state_dict(), {path.with_suffix('.safetensors').name!r})"
         )
+    if path.suffix in KERAS + PYTORCH and not path.is_file():
+        raise SourceError(f"{path}: no such file")
     if path.suffix in KERAS:
         from rhapsode.importing.keras import read_keras
 
