@@ -89,7 +89,7 @@ auto pointers(Arrays& arrays) {
 CellKind cell_of(const std::string& name) {
   const std::pair<const char*, CellKind> cells[] = {{"rnn_tanh", CellKind::rnn_tanh}, {"rnn_relu", CellKind::rnn_relu},
                                                     {"gru", CellKind::gru},           {"lstm", CellKind::lstm},
-                                                    {"mlstm", CellKind::mlstm},
+                                                    {"mlstm", CellKind::mlstm},       {"mogrifier", CellKind::mogrifier},
                                                     {"mingru", CellKind::mingru},
                                                     {"minlstm", CellKind::minlstm},   {"sru", CellKind::sru},
                                                     {"rglru", CellKind::rglru}};

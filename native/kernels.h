@@ -13,13 +13,20 @@
 
 namespace rhapsode {
 
-// A recurrent layer's pass over a sequence. Units are numbered in blocks of `width`; gate g of block u is panel u * G + g.
+// Of the mogrifier's recurrent matrix: W_h and W_x, of four gates each, then one matrix a round. What is kept of a unit: its
+// four gates and the factors of the rounds.
+namespace mogrifier {
+constexpr int ROUNDS = 5, X = 4, FIRST_ROUND = 8, MATRICES = FIRST_ROUND + ROUNDS, KEPT = 4 + ROUNDS;
+}
+
+// A recurrent layer's pass over a sequence. Units are numbered in blocks of `width`; gate g of block u is panel u * G + g,
+// its m-th weights are panel u * M + m; M = G but for the mogrifier.
 struct Sequence {
   int64_t T, B;
   int64_t blocks;          // of units; H rounded up to blocks * width
-  const float* weight;     // W_hh transposed: [blocks * G] panels of [blocks * width] rows
-  const float* weight_t;   // W_hh: [blocks] panels of [blocks * G * width] rows in the order of gate columns
-  const float* bias_hn;    // gru: [blocks * width]
+  const float* weight;     // W_hh transposed: [blocks * M] panels of [blocks * width] rows
+  const float* weight_t;   // W_hh: [blocks] panels of [blocks * M * width] rows in the order of gate columns
+  const float* bias;       // gru: b_hn, [blocks * width]; mogrifier: of the gates, [blocks * 4 * width]
 
   // What the gates receive from the input: rows of a table, each times its factor if there are any, or the gates
   // themselves hold it when forward begins.
@@ -28,9 +35,12 @@ struct Sequence {
   const float* factors;
 
   Panels gates;  // [T * B]: forward leaves activations, backward turns them into gradients of the pre-activations
+  Panels x;      // mogrifier: [T * B], what is read if there are no ids; backward leaves its gradient
   Panels extra;  // gru: W_hn h + b_hn, then its gradient; mlstm: W_mh h, then its gradient
-  Panels h, c;   // [(T + 1) * B]: the first B rows are the incoming state; c: lstm and mlstm only
-  Panels m, dm;  // mlstm: [T * B], and of one step [B]
+  Panels h, c;   // [(T + 1) * B]: the first B rows are the incoming state; c: lstm, mlstm and mogrifier only
+  // mlstm: m [T * B], and its gradient of one step [B]. mogrifier: what comes out of each round, [T * B] after [T * B], and
+  // the gradient of x of one step.
+  Panels m, dm;
   const float* const* h_panels;         // panels of h, as the operand of products
   const float* const* m_panels;         // likewise
   const float* const* gradient_panels;  // the panels whose product with weight_t is the gradient of h

@@ -113,11 +113,11 @@ class RecurrentLayer {
   virtual ~RecurrentLayer() = default;
   // table, or weight_ih and bias; weight_hh; vectors of the cell's own (rhapsode.nn.cells).
   virtual std::vector<Parameter*> parameters() = 0;
-  // Arrays of state: 2 for lstm and mlstm, else 1.
+  // Arrays of state: 2 for lstm, mlstm and mogrifier, else 1.
   virtual int states() const = 0;
 
   // h of all steps. state_in and state_out are `states()` arrays [B, H] and may be the same. `dropconnect` falls on
-  // weight_hh (rows k * G + g, columns u), where there is one. With `training`, what backward needs is kept.
+  // weight_hh (rows k * M + m, columns u, M matrices [H, H]), where there is one. With `training`, what backward needs is kept.
   virtual const Activations& forward(const LayerInput& input, int64_t T, int64_t B, const float* const* state_in,
                                      float* const* state_out, const Mask& dropconnect, bool training) = 0;
 
@@ -171,8 +171,8 @@ class GatedMlp {
 };
 
 // The first ones have a recurrent matrix, in the others a unit sees only its own state.
-enum class CellKind { rnn_tanh, rnn_relu, gru, lstm, mlstm, mingru, minlstm, sru, rglru };
-constexpr int MATRIX_CELLS = 5, ELEMENTWISE_CELLS = 4;
+enum class CellKind { rnn_tanh, rnn_relu, gru, lstm, mlstm, mogrifier, mingru, minlstm, sru, rglru };
+constexpr int MATRIX_CELLS = 6, ELEMENTWISE_CELLS = 4;
 constexpr bool is_elementwise(CellKind cell) { return static_cast<int>(cell) >= MATRIX_CELLS; }
 
 enum class Precision { fp32, bf16 };

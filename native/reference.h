@@ -180,6 +180,29 @@ struct Recurrence {
   }
 };
 
+// A step of one sequence of the mogrifier: weight [13 * H, H] as in rhapsode.nn.cells.mogrifier, bias [4 * H]; x [H] is what
+// comes in and h and c are the state, all of which it changes.
+inline void mogrifier_step(int64_t H, const std::vector<double>& weight, const std::vector<double>& bias,
+                           std::vector<double>& x, double* h, double* c) {
+  auto product = [&](int64_t row, const double* v) {
+    double sum = 0;
+    for (int64_t k = 0; k < H; k++) sum += weight[static_cast<size_t>(row * H + k)] * v[k];
+    return sum;
+  };
+  for (int64_t round = 0; round < mogrifier::ROUNDS; round++) {
+    const double* read = round % 2 ? x.data() : h;
+    double* gated = round % 2 ? h : x.data();
+    for (int64_t u = 0; u < H; u++) gated[u] *= 2 * sigmoid(product((mogrifier::FIRST_ROUND + round) * H + u, read));
+  }
+  std::vector<double> z = bias;
+  for (int64_t n = 0; n < 4 * H; n++) z[static_cast<size_t>(n)] += product(n, h) + product(4 * H + n, x.data());
+  for (int64_t u = 0; u < H; u++) {
+    const double* a = &z[static_cast<size_t>(u)];
+    c[u] = sigmoid(a[H]) * c[u] + sigmoid(a[0]) * std::tanh(a[2 * H]);
+    h[u] = sigmoid(a[3 * H]) * std::tanh(c[u]);
+  }
+}
+
 inline void drop(ConstPanels x, const Mask& mask, int64_t first, Panels out) {
   for (int64_t r = 0; r < x.rows; r++)
     for (int64_t c = 0; c < x.columns; c++) out.at(r, c) = x.at(r, c) * mask_factor(mask, mask.row(first + r), c, x.columns);

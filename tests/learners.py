@@ -42,7 +42,7 @@ def model_configs(draw, *, cell=None, dropout=False, **fixed):
 
 def config_of(cell, **fields):
     """A configuration, without DropConnect where the cell has no recurrent matrix."""
-    return ModelConfig(cell=cell, **fields if CELLS[cell].matrix else {**fields, "dropconnect": 0.0})
+    return ModelConfig(cell=cell, **fields if CELLS[cell].matrices else {**fields, "dropconnect": 0.0})
 
 
 def random_parameters(config, seed=0):

@@ -50,8 +50,8 @@ Kind chosen(const std::string& field, const std::string& name, std::vector<std::
 
 CellIndex cell_of(const std::string& cell, const std::string& nonlinearity) {
   if (cell == "rnn") return nonlinearity == "relu" ? RNN_RELU : RNN_TANH;
-  return chosen<CellIndex>("cell", cell, {{"gru", GRU}, {"lstm", LSTM}, {"mlstm", MLSTM}, {"mingru", MINGRU},
-                                   {"minlstm", MINLSTM}, {"sru", SRU}, {"rglru", RGLRU}});
+  return chosen<CellIndex>("cell", cell, {{"gru", GRU}, {"lstm", LSTM}, {"mlstm", MLSTM}, {"mogrifier", MOGRIFIER},
+                                   {"mingru", MINGRU}, {"minlstm", MINLSTM}, {"sru", SRU}, {"rglru", RGLRU}});
 }
 
 // Reads a rhapsode.config.ModelConfig.

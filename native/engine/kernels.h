@@ -49,7 +49,7 @@ struct CellRows {
 };
 
 // From MINGRU on: cells whose recurrence is element-wise.
-enum CellIndex { RNN_TANH, RNN_RELU, GRU, LSTM, MLSTM, MINGRU, MINLSTM, SRU, RGLRU, CELLS };
+enum CellIndex { RNN_TANH, RNN_RELU, GRU, LSTM, MLSTM, MOGRIFIER, MINGRU, MINLSTM, SRU, RGLRU, CELLS };
 
 struct Kernels {
   // Around a thread's calls of the others: its matrix unit is made ready, and let go of.
@@ -59,6 +59,8 @@ struct Kernels {
   void (*cell[CELLS])(const CellRows&);
   // mlstm: h = the last gate of a, times m, which has it alone.
   void (*multiply)(const CellRows&);
+  // mogrifier: h = 2 sigmoid(m) * h, m having it alone.
+  void (*mogrify)(const CellRows&);
   // With activation functions of lower accuracy where that is faster, for weights that are rounded.
   void (*quick_cell[CELLS])(const CellRows&);
 

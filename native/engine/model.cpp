@@ -38,7 +38,9 @@ std::vector<const char*> own_vectors(CellIndex cell) {
   if (cell == RGLRU) return {"decay"};
   return {};
 }
-bool has_memory(CellIndex cell) { return cell == LSTM || cell == MLSTM || cell == SRU || cell == RGLRU; }
+bool has_memory(CellIndex cell) {
+  return cell == LSTM || cell == MLSTM || cell == MOGRIFIER || cell == SRU || cell == RGLRU;
+}
 
 Model::Model(const Config& c, const FindParameter& find, const FindPacked& find_packed)
     : config(c), kernels(current_kernels()), gates(gates_of(c.cell)), unit_lines((c.hidden + LINE - 1) / LINE),
@@ -64,9 +66,12 @@ Model::Model(const Config& c, const FindParameter& find, const FindPacked& find_
 
 int64_t Model::step_bytes() const {
   int64_t bytes = output.used_bytes();
-  for (const Layer& layer : layers)
-    for (const PackedMatrix* m : {&layer.input, &layer.recurrent, &layer.multiplier, &layer.mlp.in, &layer.mlp.out})
+  for (const Layer& layer : layers) {
+    for (const PackedMatrix* m :
+         {&layer.input, &layer.recurrent, &layer.multiplier, &layer.reader, &layer.mlp.in, &layer.mlp.out})
       bytes += m->used_bytes();
+    for (const PackedMatrix& m : layer.rounds) bytes += m.used_bytes();
+  }
   return bytes;
 }
 
@@ -77,7 +82,7 @@ Layer Model::make_layer(int64_t number, const FindParameter& find, const FindPac
   if (number == 0 && config.input == InputKind::one_hot) {
     layer.table = table(name + "table", config.vocabulary * gate_width, find_packed, [&](float* to) {
       const float* rows = find(name + "table", {config.vocabulary, GH});
-      for (int64_t v = 0; v < config.vocabulary; v++) spread_gates(rows + v * GH, to + v * gate_width);
+      for (int64_t v = 0; v < config.vocabulary; v++) spread_gates(rows + v * GH, gates, to + v * gate_width);
     });
   } else {
     bool vector = number > 0 || config.input == InputKind::embedding;
@@ -88,12 +93,14 @@ Layer Model::make_layer(int64_t number, const FindParameter& find, const FindPac
     if (vector && config.conv > 1) layer.conv = make_conv(name + "conv.", layer.width, find);
     layer.input = matrix(name + "weight_ih", config.hidden, gates, layer.width, find, find_packed);
     layer.bias.reserve(gate_width);
-    spread_gates(find(name + "bias", {GH}), layer.bias.data());
+    spread_gates(find(name + "bias", {GH}), gates, layer.bias.data());
   }
   if (config.cell == MLSTM) {
     const std::string whole = name + "weight_hh";
     layer.recurrent = matrix(whole, {name + "weight_hm", 0, 4, 5}, config.hidden, config.hidden, find, find_packed);
     layer.multiplier = matrix(whole, {name + "weight_mh", 4, 1, 5}, config.hidden, config.hidden, find, find_packed);
+  } else if (config.cell == MOGRIFIER) {
+    make_mogrifier(layer, name, find, find_packed);
   } else if (has_matrix(config.cell)) {
     layer.recurrent = matrix(name + "weight_hh", config.hidden, gates, config.hidden, find, find_packed);
   }
@@ -107,10 +114,22 @@ Layer Model::make_layer(int64_t number, const FindParameter& find, const FindPac
     std::memcpy(&base[static_cast<size_t>(2 * config.hidden)], find(name + "bias_hn", {config.hidden}),
                 static_cast<size_t>(config.hidden) * 4);
     layer.recurrent_base.reserve(gate_width);
-    spread_gates(base.data(), layer.recurrent_base.data());
+    spread_gates(base.data(), gates, layer.recurrent_base.data());
   }
   if (config.inner) layer.mlp = make_mlp(name + "mlp.", find, find_packed);
   return layer;
+}
+
+// The matrices of rhapsode.nn.cells.mogrifier, one below the other in weight_hh.
+void Model::make_mogrifier(Layer& layer, const std::string& prefix, const FindParameter& find, const FindPacked& find_packed) {
+  constexpr int64_t ROUNDS = 5, TOTAL = 8 + ROUNDS;
+  auto part = [&](const std::string& name, int64_t first, int64_t count) {
+    return matrix(prefix + "weight_hh", {prefix + name, first, count, TOTAL}, config.hidden, config.hidden, find, find_packed);
+  };
+  layer.recurrent = part("weight_h", 0, 4), layer.reader = part("weight_x", 4, 4);
+  for (int64_t i = 0; i < ROUNDS; i++) layer.rounds.push_back(part("round_" + std::to_string(i + 1), 8 + i, 1));
+  layer.recurrent_base.reserve(4 * width);
+  spread_gates(find(prefix + "bias_hh", {4 * config.hidden}), 4, layer.recurrent_base.data());
 }
 
 NormWeights Model::make_norm(const std::string& prefix, int64_t width, const FindParameter& find) const {
@@ -140,10 +159,10 @@ Mlp Model::make_mlp(const std::string& prefix, const FindParameter& find, const 
   return mlp;
 }
 
-// A plain row [G * H] in the order (line of units, gate, unit in the line).
-void Model::spread_gates(const float* plain, float* row) const {
+// A plain row [count * H] in the order (line of units, gate, unit in the line).
+void Model::spread_gates(const float* plain, int64_t count, float* row) const {
   for (int64_t u = 0; u < config.hidden; u++)
-    for (int64_t g = 0; g < gates; g++) row[(u / LINE * gates + g) * LINE + u % LINE] = plain[g * config.hidden + u];
+    for (int64_t g = 0; g < count; g++) row[(u / LINE * count + g) * LINE + u % LINE] = plain[g * config.hidden + u];
 }
 
 Array<float> Model::table(const std::string& name, int64_t size, const FindPacked& find_packed,

@@ -60,8 +60,10 @@ struct Layer {
   Buffer<float> bias;           // gates
   PackedMatrix recurrent;       // none where the recurrence is element-wise
   PackedMatrix multiplier;      // mlstm: W_mh; `recurrent` has the gates that see m
+  PackedMatrix reader;          // mogrifier: W_x; `recurrent` is W_h
+  std::vector<PackedMatrix> rounds;  // mogrifier: of the rounds
   Buffer<float> own;            // vectors of the cell's own, rows of units
-  Buffer<float> recurrent_base; // gru: what is added to W_hh h: zeros, and b_hn at its gate
+  Buffer<float> recurrent_base; // what is added to W_hh h: gru: zeros, and b_hn at its gate; mogrifier: b
 };
 
 bool has_matrix(CellIndex cell);
@@ -115,6 +117,7 @@ class Model {
  private:
   static const void* nothing_packed(const std::string&, int64_t) { return nullptr; }
   Layer make_layer(int64_t number, const FindParameter& find, const FindPacked& find_packed);
+  void make_mogrifier(Layer& layer, const std::string& prefix, const FindParameter& find, const FindPacked& find_packed);
   NormWeights make_norm(const std::string& prefix, int64_t width, const FindParameter& find) const;
   Conv make_conv(const std::string& prefix, int64_t width, const FindParameter& find) const;
   Mlp make_mlp(const std::string& prefix, const FindParameter& find, const FindPacked& find_packed);
@@ -133,7 +136,7 @@ class Model {
                       const FindPacked& find_packed) {
     return matrix(name, {name, 0, gates, gates}, units, inputs, find, find_packed);
   }
-  void spread_gates(const float* plain, float* row) const;
+  void spread_gates(const float* plain, int64_t count, float* row) const;
 };
 
 }  // namespace rhapsode::engine

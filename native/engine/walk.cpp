@@ -8,11 +8,6 @@ namespace {
 
 constexpr int64_t FEW_ROWS = 4;
 
-// The groups of gates of these lines of units, which are whole fours, or the last ones, or whose gates are whole groups.
-Range gate_groups(int64_t gates, Range lines) {
-  return {(lines.first * gates + GROUP - 1) / GROUP, (lines.last * gates + GROUP - 1) / GROUP};
-}
-
 // How many lines of units go from product to cell at once: for a few rows all of them, so that the product is one long
 // stream of weights; for many rows so few that their gates stay in the nearest cache.
 int64_t lines_at_once(const Model& m, int64_t rows) {
@@ -24,6 +19,10 @@ void copy(const float* from, float* to, int64_t n) { std::memcpy(to, from, stati
 
 }  // namespace
 
+Range gate_groups(int64_t gates, Range lines) {
+  return {(lines.first * gates + GROUP - 1) / GROUP, (lines.last * gates + GROUP - 1) / GROUP};
+}
+
 Walk::Walk(const Model& model, int64_t rows, int64_t most_steps, int threads)
     : m_(model), rows_(rows), states_(model.layers.size()), own_(static_cast<size_t>(threads)) {
   const int64_t n = rows * most_steps, padded = round_up(n, LINE);
@@ -31,7 +30,8 @@ Walk::Walk(const Model& model, int64_t rows, int64_t most_steps, int threads)
   for (LayerState& s : states_) {
     for (Buffer<float>& h : s.h) h.reserve(n * m_.width);
     if (has_memory(m_.config.cell)) s.c.reserve(rows * m_.width);
-    if (m_.config.cell == MLSTM) s.m.reserve(rows * m_.width);
+    if (m_.config.cell == MLSTM || m_.config.cell == MOGRIFIER) s.m.reserve(rows * m_.width);
+    if (m_.config.cell == MOGRIFIER) s.x.reserve(rows * m_.width);
   }
   if (m_.config.inner) inner_.reserve(n * m_.inner_lines * LINE), fed_.reserve(n * m_.width);
   bool vectors = m_.layers.size() > 1 || m_.config.input != InputKind::one_hot;
@@ -43,6 +43,7 @@ Walk::Walk(const Model& model, int64_t rows, int64_t most_steps, int threads)
     for (size_t l = 0; l < m_.layers.size(); l++) own.past[l].reserve(rows * past_size(l));
     own.inner_gates.reserve(n * m_.inner_lines * 2 * LINE);
     own.gates.reserve(std::max(rows * lines_at_once(m_, rows), few * m_.unit_lines) * m_.gates * LINE);
+    if (m_.config.cell == MOGRIFIER) own.gates.reserve(rows * 4 * m_.width);
     // The largest of all types: fp32.
     own.operand.reserve(padded * round_up(std::max(m_.vector_width, m_.inner_lines * LINE), 64) * 4);
     own.operand_scale.reserve(padded);
@@ -164,6 +165,11 @@ void Walk::recur(size_t number, int64_t T, const Team& team) {
     if (!matrix) {
       cells[m_.config.cell]({rows_, lines, nullptr, 0, received, before, h, s.c.data(), m_.width, layer.own.data()});
       if (team.threads > 1 && t == T - 1) team.barrier();
+      continue;
+    }
+    if (m_.config.cell == MOGRIFIER) {
+      mogrify(number, before, received, h, team);
+      if (team.threads > 1) team.barrier();
       continue;
     }
     if (multiplied) {

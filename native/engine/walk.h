@@ -49,7 +49,8 @@ class Walk {
   struct LayerState {
     Buffer<float> h[2];  // outputs of the latest piece and of the one before, in turn: rows t * R + r
     Buffer<float> c;
-    Buffer<float> m;     // mlstm: of the latest step
+    Buffer<float> m;     // mlstm: of the latest step; mogrifier: h between its rounds
+    Buffer<float> x;     // mogrifier: x between its rounds
   };
   // Rows of vectors, `ld` floats apart.
   struct Vectors {
@@ -64,6 +65,9 @@ class Walk {
   void receive(const Layer& layer, const int32_t* ids, Vectors x, int64_t n, Range groups, Own& own) const;
   void recur(size_t number, int64_t T, const Team& team);
   void multiply(const Layer& layer, Vectors before, const float* const* received, float* m, Range lines, Own& own) const;
+
+  // mogrifier.cpp
+  void mogrify(size_t number, const float* before, const float* const* received, float* h, const Team& team);
 
   // blocks.cpp
   int64_t past_size(size_t layer) const;
@@ -85,5 +89,7 @@ struct UnitPart {
   Range lines, groups;
 };
 UnitPart unit_part(int64_t all, int64_t gates, const Team& team);
+// The groups of gates of these lines of units, which are whole fours, or the last ones, or whose gates are whole groups.
+Range gate_groups(int64_t gates, Range lines);
 
 }  // namespace rhapsode::engine

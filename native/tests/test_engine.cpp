@@ -46,7 +46,7 @@ struct States {
 
 std::vector<Config> configurations() {
   std::vector<Config> all;
-  for (CellIndex cell : {RNN_TANH, RNN_RELU, GRU, LSTM, MLSTM})
+  for (CellIndex cell : {RNN_TANH, RNN_RELU, GRU, LSTM, MLSTM, MOGRIFIER})
     for (InputKind input : {InputKind::one_hot, InputKind::embedding, InputKind::scalar})
       for (NormKind norm : {NormKind::none, NormKind::layer, NormKind::rms}) {
         Config c;

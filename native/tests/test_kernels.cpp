@@ -71,7 +71,7 @@ void sequence(const std::string& isa, CellKind cell, int64_t T, int64_t B, int64
       gradients.push_back(inside && g == r.G - 1 ? extra.panels.panel(u) : columns.values().panel(u * r.G + g));
   Sequence s{};
   s.T = T, s.B = B, s.blocks = blocks;
-  s.weight = weight.value.data(), s.weight_t = weight.transposed().data, s.bias_hn = bias.buffer.data();
+  s.weight = weight.value.data(), s.weight_t = weight.transposed().data, s.bias = bias.buffer.data();
   s.gates = columns.values(), s.extra = extra.panels, s.h = h.panels, s.c = c.panels, s.m = m.panels;
   s.h_panels = h_list.data(), s.m_panels = m_list.data(), s.gradient_panels = gradients.data();
   s.d_output = d_output.panels, s.dh = dh.panels, s.dc = dc.panels, s.dm = dm.panels, s.with_state = true;
@@ -108,7 +108,90 @@ void sequences(const std::string& isa) {
           sequence(isa, cell, 5, B, H, 1);
           if (B >= threads) sequence(isa, cell, 2, B, H, threads);
         }
+    for (int64_t H : {1, 37, 70})
+      for (int64_t B : {1, 4}) {
+        mogrifier_sequence(isa, 3, B, H, 1);
+        if (B >= threads) mogrifier_sequence(isa, 3, B, H, threads);
+      }
   }
+}
+
+// A sequence of the mogrifier in plain arrays, and what its gradient is of: the outputs and the last state, each times a number.
+struct Mogrified {
+  int64_t T, B, H;
+  std::vector<double> weight, bias, x, h, c, d_output, dh, dc, output;
+
+  Mogrified(int64_t T, int64_t B, int64_t H) : T(T), B(B), H(H) {
+    auto fill = [](std::vector<double>& v, int64_t n, double scale) {
+      for (int64_t i = 0; i < n; i++) v.push_back(scale * random_float());
+    };
+    fill(weight, mogrifier::MATRICES * H * H, 1 / std::sqrt(double(H))), fill(bias, 4 * H, 1), fill(x, T * B * H, 1);
+    fill(h, B * H, 1), fill(c, B * H, 1), fill(d_output, T * B * H, 1), fill(dh, B * H, 1), fill(dc, B * H, 1);
+  }
+
+  double run() {
+    std::vector<double> last_h = h, last_c = c;
+    double value = 0;
+    output.clear();
+    for (int64_t t = 0; t < T; t++)
+      for (int64_t b = 0; b < B; b++) {
+        std::vector<double> read(x.begin() + (t * B + b) * H, x.begin() + (t * B + b + 1) * H);
+        reference::mogrifier_step(H, weight, bias, read, &last_h[size_t(b * H)], &last_c[size_t(b * H)]);
+        output.insert(output.end(), last_h.begin() + b * H, last_h.begin() + (b + 1) * H);
+      }
+    for (size_t i = 0; i < output.size(); i++) value += d_output[i] * output[i];
+    for (size_t i = 0; i < last_h.size(); i++) value += dh[i] * last_h[i] + dc[i] * last_c[i];
+    return value;
+  }
+  double derivative(double& of) {
+    constexpr double STEP = 1e-5;
+    double here = of, above = (of = here + STEP, run()), below = (of = here - STEP, run());
+    of = here;
+    return (above - below) / (2 * STEP);
+  }
+};
+
+void mogrifier_sequence(const std::string& isa, int64_t T, int64_t B, int64_t H, int row_parts) {
+  const Kernels& k = current_kernels();
+  Mogrified r(T, B, H);
+  auto floats = [](const std::vector<double>& v) { return std::vector<float>(v.begin(), v.end()); };
+  PanelParameter weight("weight", {mogrifier::MATRICES * H, H}, Order::gate_rows, mogrifier::MATRICES, true, k);
+  PanelParameter bias("bias", {4 * H}, Order::gate_columns, 4, false, k);
+  weight.set_value(floats(r.weight).data()), bias.set_value(floats(r.bias).data());
+  auto fill = [&](const std::vector<double>& from, Matrix& to) {
+    for (size_t i = 0; i < from.size(); i++) to.panels.at(int64_t(i) / H, int64_t(i) % H) = float(from[i]);
+  };
+  const int64_t blocks = round_up(H, k.width) / k.width;
+  Matrix x(T * B, H, k.width), h((T + 1) * B, H, k.width), c((T + 1) * B, H, k.width), d_output(T * B, H, k.width);
+  Matrix dh(B, H, k.width), dc(B, H, k.width), dm(B, H, k.width);
+  Matrix m(T * B, mogrifier::ROUNDS * blocks * k.width, k.width), kept(T * B, mogrifier::KEPT * blocks * k.width, k.width);
+  fill(r.x, x), fill(r.h, h), fill(r.c, c), fill(r.d_output, d_output), fill(r.dh, dh), fill(r.dc, dc);
+  Buffer<float> scratch(thread_count() * k.scratch_per_thread);
+  std::vector<const float*> h_list = h.list(), m_list = m.list(), gradients;
+  for (int64_t u = 0; u < blocks; u++)
+    for (int64_t i = 0; i < mogrifier::MATRICES; i++)
+      gradients.push_back(kept.panels.panel(u * mogrifier::KEPT + (i < mogrifier::FIRST_ROUND ? i % 4 : i - 4)));
+  Sequence s{};
+  s.T = T, s.B = B, s.blocks = blocks;
+  s.weight = weight.value.data(), s.weight_t = weight.transposed().data, s.bias = bias.value.data();
+  s.gates = kept.panels, s.x = x.panels, s.h = h.panels, s.c = c.panels, s.m = m.panels, s.dm = dm.panels;
+  s.h_panels = h_list.data(), s.m_panels = m_list.data(), s.gradient_panels = gradients.data();
+  s.d_output = d_output.panels, s.dh = dh.panels, s.dc = dc.panels, s.with_state = true;
+  s.scratch = scratch.data(), s.row_parts = row_parts;
+
+  const int kind = static_cast<int>(CellKind::mogrifier);
+  const std::string what = isa + "mogrifier H=" + std::to_string(H) + " B=" + std::to_string(B) + " ";
+  parallel([&](const Team& team) { k.forward[kind](s, team); });
+  r.run();
+  const std::vector<double> output = r.output;
+  for (int64_t i = 0; i < T * B * H; i++)
+    check(near(h.panels.at(B + i / H, i % H), output[size_t(i)], 1e-4), what + "h");
+  parallel([&](const Team& team) { k.backward[kind](s, team); });
+  auto compare = [&](std::vector<double>& of, const Matrix& found, const char* name) {
+    for (size_t i = 0; i < of.size(); i += 1 + of.size() / 40)
+      check(near(found.panels.at(int64_t(i) / H, int64_t(i) % H), r.derivative(of[i]), 3e-4), what + name);
+  };
+  compare(r.x, x, "gradient of x"), compare(r.h, dh, "gradient of h"), compare(r.c, dc, "gradient of c");
 }
 
 // One unit of one sequence over time, and what its gradient is of: the outputs and the last state, each times a number.

@@ -68,7 +68,8 @@ void test_layers() {
   on_every_isa([](const std::string& isa) {
     for (int threads : {1, 2, 5}) {
       for (CellKind cell :
-           {CellKind::rnn_tanh, CellKind::gru, CellKind::lstm, CellKind::mlstm, CellKind::mingru, CellKind::sru}) {
+           {CellKind::rnn_tanh, CellKind::gru, CellKind::lstm, CellKind::mlstm, CellKind::mogrifier, CellKind::mingru,
+            CellKind::sru}) {
         for (Precision precision : {Precision::fp32, Precision::bf16})
           for (int64_t B : {3, 33}) {
             if (!supports(precision)) continue;

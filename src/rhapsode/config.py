@@ -255,7 +255,7 @@ class ModelConfig(Config):
         "one-hot", "how a symbol enters: a table row, a learned vector, or its index divided by V", planned=True
     )
     embedding_size: int = option(128, "width of the embedding", low=1, high=65_536, planned=True)
-    cell: Literal["rnn", "gru", "lstm", "mlstm", "mingru", "minlstm", "sru", "rglru"] = option(
+    cell: Literal["rnn", "gru", "lstm", "mlstm", "mogrifier", "mingru", "minlstm", "sru", "rglru"] = option(
         "lstm",
         "the recurrent cell, or a Python file that has one of your own",
         other=(r"[A-Za-z_][\w-]*@[0-9a-f]{16}|.*\.py", "a Python file"),

@@ -92,7 +92,7 @@ def test_gates_that_are_wide_open_or_shut(cell):
         learner.load(parameters)
     found, expected = (x.state_to_numpy(x.logits(ids, x.state_from_numpy(state))[1]) for x in (native, torch))
     for one, other in zip(arrays(found), arrays(expected), strict=True):
-        np.testing.assert_allclose(one, other, atol=0.02, rtol=1e-7 if CELLS[cell].matrix else 0.005)
+        np.testing.assert_allclose(one, other, atol=0.02, rtol=1e-7 if CELLS[cell].matrices else 0.005)
 
 
 @pytest.mark.parametrize("cell", sorted(CELLS))
@@ -107,7 +107,7 @@ def test_layers_and_every_dropout(cell, mask):
 @pytest.mark.parametrize("V", [2, 67, 5000])
 def test_vectors_and_vocabularies(cell, V):
     config = config_of(cell, vocab_size=V, hidden=48, layers=2, input="embedding", embedding_size=24, norm="layer")
-    loss_tolerance, least = 1e-3 if CELLS[cell].matrix and cell != "mlstm" else 2e-3, 0.05 if cell in KINKED else 0
+    loss_tolerance, least = 1e-3 if CELLS[cell].matrices and cell != "mlstm" else 2e-3, 0.05 if cell in KINKED else 0
     check_gradients(config, 5, 12, KINKED.get(cell, 0.02), loss_tolerance, least=least)
 
 

@@ -62,8 +62,8 @@ def test_values_and_gradients(cell, nonlinearity, T, B, H, dtype):
 def test_its_inputs_are_left_alone(cell):
     """The scans work in place, on memory of their own only; one sequence makes rows and columns look alike."""
     H, kind = 4, CELLS[cell]
-    gates, weight = torch.randn(3, 1, kind.gates * H), torch.randn(kind.gates * H, H)
-    vectors = {vector.name: torch.randn(H) for vector in kind.vectors}
+    gates, weight = torch.randn(3, 1, kind.gates * H), torch.randn(kind.matrices * H, H)
+    vectors = {vector.name: torch.randn(vector.shape(H)) for vector in kind.vectors}
     state = kind.state(*(torch.randn(1, H) for _ in kind.state._fields))
     copies = [v.clone() for v in (gates, weight, *state)]
     SCANS[cell](gates, state, {"weight_hh": weight, **vectors}, "tanh")

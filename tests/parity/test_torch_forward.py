@@ -214,7 +214,7 @@ class Autograd:
             else:
                 new = [torch.zeros_like(s) for s in state]
             state = [torch.where(reset[:, None], n, s) for n, s in zip(new, state, strict=True)]
-            W, outputs = self.recurrent(layer, p["weight_hh"]) if CELLS[c.cell].matrix else None, []
+            W, outputs = self.recurrent(layer, p["weight_hh"]) if CELLS[c.cell].matrices else None, []
             for t in range(len(ids)):
                 output, *state = getattr(self, c.cell)(a[t], W, p, *state)
                 outputs.append(output)
@@ -291,6 +291,18 @@ class Autograd:
         (i, f, g, o, x), (*W_hm, W_mh) = a.chunk(5, dim=1), W.chunk(5)
         m = x * (h @ W_mh.T)
         i, f, g, o = (gate + m @ w.T for gate, w in zip((i, f, g, o), W_hm, strict=True))
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        return h, h, c
+
+    def mogrifier(self, x, W, p, h, c):
+        W_h, W_x, *rounds = W.split([4 * h.shape[1], 4 * h.shape[1], *[h.shape[1]] * 5])
+        for i, M in enumerate(rounds, 1):
+            if i % 2:
+                x = 2 * torch.sigmoid(h @ M.T) * x
+            else:
+                h = 2 * torch.sigmoid(x @ M.T) * h
+        i, f, g, o = (x @ W_x.T + h @ W_h.T + p["bias_hh"]).chunk(4, dim=1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         h = torch.sigmoid(o) * torch.tanh(c)
         return h, h, c

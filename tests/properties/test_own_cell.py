@@ -47,12 +47,12 @@ def files(tmp_path_factory):
     """The cell that CONTRIBUTING.md shows, and one with a scan."""
     folder = tmp_path_factory.mktemp("cells")
     shown = re.search(r"## A cell of your own.*?```python\n(.*?)```", CONTRIBUTING.read_text("utf-8"), re.S)[1]
-    (folder / "mogrifier.py").write_text(shown, "utf-8")
+    (folder / "mgu.py").write_text(shown, "utf-8")
     (folder / "minimal.py").write_text(MINIMAL, "utf-8")
-    return {"mogrifier": folder / "mogrifier.py", "minimal": folder / "minimal.py"}
+    return {"mgu": folder / "mgu.py", "minimal": folder / "minimal.py"}
 
 
-@pytest.fixture(params=["mogrifier", "minimal"])
+@pytest.fixture(params=["mgu", "minimal"])
 def file(files, request):
     return files[request.param]
 
@@ -117,7 +117,7 @@ def test_a_model_file_runs_no_code(files, tmp_path, monkeypatch):
     random_model(cell=name).save("m.safetensors")
     Path("ran").unlink()
     monkeypatch.delitem(OWN_CELLS, name)
-    load_cell(files["mogrifier"])
+    load_cell(files["mgu"])
     with pytest.raises(ModelFileError, match=r"m.safetensors: cell: found 'mine@.*', allowed: .*--cell mine.py"):
         ModelFile.load("m.safetensors")
     mine.write_text(MINIMAL)
@@ -131,7 +131,7 @@ def test_commands(files, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("RHAPSODE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     Path("verses.txt").write_text(verses(40))
-    cell = ("--cell", str(files["mogrifier"]))
+    cell = ("--cell", str(files["mgu"]))
 
     def told(*words):
         assert main([*words, *cell, "--json"]) == 0
@@ -143,7 +143,7 @@ def test_commands(files, tmp_path, monkeypatch, capsys):
     assert told("evaluate", "run", "verses.txt")["nats_per_token"] < 3
     assert len(told("generate", "run", "--length", "20")["texts"][0]["text"]) == 20
     assert told("score", "run", "verses.txt")
-    assert told("info", "run")["config"]["cell"].startswith("mogrifier@")
+    assert told("info", "run")["config"]["cell"].startswith("mgu@")
 
     for name in list(OWN_CELLS):
         monkeypatch.delitem(OWN_CELLS, name)
@@ -152,8 +152,8 @@ def test_commands(files, tmp_path, monkeypatch, capsys):
     assert main(["generate", "run"]) != 0
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "--cell mogrifier.py" in error
-    assert len(rhapsode.load("run", cell=files["mogrifier"]).generate(length=9)) == 9
+    assert "--cell mgu.py" in error
+    assert len(rhapsode.load("run", cell=files["mgu"]).generate(length=9)) == 9
 
 
 def test_only_torch_has_it(file):

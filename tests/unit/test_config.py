@@ -79,7 +79,7 @@ scalars = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_
 
 
 def test_a_cell_without_a_recurrent_matrix_has_no_dropconnect():
-    assert {name for name, cell in CELLS.items() if not cell.matrix} == ELEMENTWISE
+    assert {name for name, cell in CELLS.items() if not cell.matrices} == ELEMENTWISE
     for name in ELEMENTWISE:
         with pytest.raises(ConfigError, match=f"dropconnect.*{name}"):
             ModelConfig(vocab_size=5, cell=name, dropconnect=0.1)

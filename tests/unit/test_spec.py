@@ -108,8 +108,8 @@ def test_the_forward_pass_needs_exactly_these(config):
 def test_recipe(cell):
     config = ModelConfig(vocab_size=300, hidden=64, cell=cell, layers=2, specials=2)
     p = initial_parameters(config, seed=5)
-    if CELLS[cell].matrix:
-        for block in np.split(p["layers.0.weight_hh"], CELLS[cell].gates):
+    if CELLS[cell].matrices:
+        for block in np.split(p["layers.0.weight_hh"], CELLS[cell].matrices):
             np.testing.assert_allclose(block @ block.T, np.eye(64), atol=1e-5)
     table = p["layers.0.table"]
     for gate, scale in zip(

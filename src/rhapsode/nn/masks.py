@@ -16,7 +16,7 @@ Where the masks fall, with their sites and shapes [R, C]:
     layers.L.input        what layer L > 0 reads: [T*B, H], likewise (before the norm, the short convolution, and so
                           also what the convolution's state holds; after the MLP of the layer before)
     output                what the output layer reads: [T*B, H], likewise (after the norm)
-    layers.L.weight_hh    DropConnect: [H*G, H], entry [k*G + g, u] for W_hh[g*H + u, k]; one mask a training step
+    layers.L.weight_hh    DropConnect: [H*M, H], entry [k*M + m, u] for W_hh[m*H + u, k]; one mask a training step
 
 With dropout_mask = sequence the first three have rows b = 0 … B-1, each used at all T steps. A residual connection
 carries what was dropped: the mask falls on v_l itself.

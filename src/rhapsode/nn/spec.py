@@ -5,7 +5,7 @@
     layers.L.conv.weight, .bias [D, K], [D]     conv = K > 1, likewise; the last column meets the current vector
     layers.L.weight_ih          [G*H, D]        layers that read a vector
     layers.L.bias               [G*H]           likewise
-    layers.L.weight_hh          [G*H, H]        cells with a recurrent matrix
+    layers.L.weight_hh          [M*H, H]        cells with a recurrent matrix; most often M = G
     layers.L.bias_hn            [H]             gru; other cells have other vectors of their own: rhapsode.nn.cells
     layers.L.norm.weight        [D]             norm = layer or rms, layers that read a vector; .norm.bias for layer
     layers.L.initial.h, .c      [H]             learned_state; the arrays that the cell's state has
@@ -92,8 +92,8 @@ def _stack(c: ModelConfig) -> Iterator[Parameter]:
                 yield Parameter(f"{name}.conv.bias", (D,), "bias")
             yield Parameter(f"{name}.weight_ih", (GH, D), "input")
             yield Parameter(f"{name}.bias", (GH,), "bias")
-        if cell.matrix:
-            yield Parameter(f"{name}.weight_hh", (GH, H), "recurrent")
+        if cell.matrices:
+            yield Parameter(f"{name}.weight_hh", (cell.matrices * H, H), "recurrent")
         for vector in cell.vectors:
             shape = vector.shape(H)
             yield Parameter(f"{name}.{vector.name}", shape, "recurrent" if len(shape) > 1 else "vector", vector)

@@ -71,12 +71,12 @@ class Dropout:
         return (kept * masks.scale(p))[..., None]
 
     def recurrent(self, site: str, weight: Tensor, p: float) -> Tensor:
-        """weight_hh [G*H, H] with its entries dropped at `site` (DropConnect)."""
+        """weight_hh [M*H, H] with its entries dropped at `site` (DropConnect)."""
         if masks.threshold(p) == 0:
             return weight
-        GH, H = weight.shape
-        kept = keep(self._key(site), torch.arange(GH, dtype=torch.int32, device=weight.device), H, p)
-        by_unit = kept.view(H, GH // H, H).permute(1, 2, 0).reshape(GH, H)  # [k, g, u] -> [g, u, k]
+        MH, H = weight.shape
+        kept = keep(self._key(site), torch.arange(MH, dtype=torch.int32, device=weight.device), H, p)
+        by_unit = kept.view(H, MH // H, H).permute(1, 2, 0).reshape(MH, H)  # [k, m, u] -> [m, u, k]
         return weight * (by_unit * masks.scale(p))
 
     def _key(self, site: str) -> int:

@@ -74,7 +74,7 @@ def _run(name: str, path: Path, source: bytes) -> ModuleType:
 class OwnCell(Cell):
     """What the file describes."""
 
-    matrix = False
+    matrices = 0
 
     def __init__(self, module: ModuleType, path: Path):
         self._module, self._path = module, path

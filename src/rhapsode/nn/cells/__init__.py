@@ -11,6 +11,7 @@ from rhapsode.nn.cells.lstm import LSTM
 from rhapsode.nn.cells.mingru import MinGRU
 from rhapsode.nn.cells.minlstm import MinLSTM
 from rhapsode.nn.cells.mlstm import MLSTM
+from rhapsode.nn.cells.mogrifier import Mogrifier
 from rhapsode.nn.cells.rglru import RGLRU
 from rhapsode.nn.cells.rnn import RNN
 from rhapsode.nn.cells.sru import SRU
@@ -20,6 +21,7 @@ CELLS: dict[str, Cell] = {
     "gru": GRU(),
     "lstm": LSTM(),
     "mlstm": MLSTM(),
+    "mogrifier": Mogrifier(),
     "mingru": MinGRU(),
     "minlstm": MinLSTM(),
     "sru": SRU(),

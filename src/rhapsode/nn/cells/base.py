@@ -47,8 +47,8 @@ class Cell(Protocol):
     gates: int
     """G: the pre-activations have G*H entries."""
     state: type[LayerState]
-    matrix: bool
-    """Whether it has the recurrent matrix weight_hh [G*H, H]; without one a unit sees its own state only."""
+    matrices: int
+    """M: the recurrent matrix weight_hh is [M*H, H], most often M = G; 0: there is none, a unit sees its own state only."""
     vectors: tuple[Vector, ...]
     """Vectors of its own; most cells have none."""
     table_scales: tuple[float, ...] = ()
@@ -60,7 +60,7 @@ class Cell(Protocol):
         """Run over gates[T, B, G*H] from `state`; return h[T, B, H] and the state after the last step.
 
         More axes may stand between B and the last (the engine has [T, B, 1, G*H], which makes products row by row).
-        `parameters` are those of the layer, without its prefix: weight_hh[G*H, H] and the cell's own vectors.
+        `parameters` are those of the layer, without its prefix: weight_hh[M*H, H] and the cell's own vectors.
         """
         ...
 

@@ -21,7 +21,7 @@ class GRU(Cell):
 
     gates = 3
     state: type[LayerState] = HiddenState
-    matrix = True
+    matrices = 3
     vectors: tuple[Vector, ...] = (Vector("bias_hn", zeros),)
 
     def scan(self, gates, state, parameters, nonlinearity="tanh"):

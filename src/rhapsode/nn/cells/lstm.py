@@ -21,7 +21,7 @@ class LSTM(Cell):
 
     gates = 4
     state: type[LayerState] = HiddenAndCell
-    matrix = True
+    matrices = 4
     vectors: tuple[Vector, ...] = ()
 
     def scan(self, gates, state, parameters, nonlinearity="tanh"):

@@ -21,7 +21,7 @@ class MinGRU(Cell):
 
     gates = 2
     state: type[LayerState] = HiddenState
-    matrix = False
+    matrices = 0
     vectors: tuple[Vector, ...] = ()
 
     def scan(self, gates, state, parameters, nonlinearity="tanh"):

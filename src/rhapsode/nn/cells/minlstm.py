@@ -19,7 +19,7 @@ class MinLSTM(Cell):
 
     gates = 3
     state: type[LayerState] = HiddenState
-    matrix = False
+    matrices = 0
     vectors: tuple[Vector, ...] = ()
 
     def scan(self, gates, state, parameters, nonlinearity="tanh"):

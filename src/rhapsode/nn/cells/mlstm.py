@@ -27,7 +27,7 @@ class MLSTM(Cell):
 
     gates = 5
     state: type[LayerState] = HiddenAndCell
-    matrix = True
+    matrices = 5
     vectors: tuple[Vector, ...] = ()
     table_scales = (1.0, 1.0, 1.0, 1.0, 0.5)
 

@@ -30,7 +30,7 @@ class RGLRU(Cell):
 
     gates = 4
     state: type[LayerState] = Memory
-    matrix = False
+    matrices = 0
     vectors: tuple[Vector, ...] = (Vector("decay", _decay),)
 
     def scan(self, gates, state, parameters, nonlinearity="tanh"):

@@ -15,7 +15,7 @@ class RNN(Cell):
 
     gates = 1
     state: type[LayerState] = HiddenState
-    matrix = True
+    matrices = 1
     vectors: tuple[Vector, ...] = ()
 
     def scan(self, gates, state, parameters, nonlinearity="tanh"):

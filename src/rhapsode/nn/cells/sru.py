@@ -25,7 +25,7 @@ class SRU(Cell):
 
     gates = 4
     state: type[LayerState] = Memory
-    matrix = False
+    matrices = 0
     vectors: tuple[Vector, ...] = (Vector("v_f", _peephole), Vector("v_r", _peephole))
 
     def scan(self, gates, state, parameters, nonlinearity="tanh"):

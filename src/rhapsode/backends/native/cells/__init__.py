@@ -10,6 +10,7 @@ from rhapsode.backends.native.cells.lstm import NativeLSTM
 from rhapsode.backends.native.cells.mingru import NativeMinGRU
 from rhapsode.backends.native.cells.minlstm import NativeMinLSTM
 from rhapsode.backends.native.cells.mlstm import NativeMLSTM
+from rhapsode.backends.native.cells.mogrifier import NativeMogrifier
 from rhapsode.backends.native.cells.rglru import NativeRGLRU
 from rhapsode.backends.native.cells.rnn import NativeRNN
 from rhapsode.backends.native.cells.sru import NativeSRU
@@ -19,6 +20,7 @@ NATIVE_CELLS: dict[str, type[NativeCell]] = {
     "gru": NativeGRU,
     "lstm": NativeLSTM,
     "mlstm": NativeMLSTM,
+    "mogrifier": NativeMogrifier,
     "mingru": NativeMinGRU,
     "minlstm": NativeMinLSTM,
     "sru": NativeSRU,

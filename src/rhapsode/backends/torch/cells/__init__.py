@@ -10,13 +10,14 @@ from typing import Any
 
 from torch import Tensor
 
-from rhapsode.backends.torch.cells import gru, lstm, mingru, minlstm, mlstm, rglru, rnn, sru
+from rhapsode.backends.torch.cells import gru, lstm, mingru, minlstm, mlstm, mogrifier, rglru, rnn, sru
 
 SCANS: dict[str, Callable[..., tuple[Tensor, Any]]] = {
     "rnn": rnn.scan,
     "gru": gru.scan,
     "lstm": lstm.scan,
     "mlstm": mlstm.scan,
+    "mogrifier": mogrifier.scan,
     "mingru": mingru.scan,
     "minlstm": minlstm.scan,
     "sru": sru.scan,
