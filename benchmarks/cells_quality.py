@@ -45,7 +45,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "lstm": {"layers": 1, "lr": 1e-2},
     "gru": {"layers": 1, "lr": 1e-2},
     "mlstm": {"layers": 1, "lr": 1e-2},
-    "mogrifier": {"layers": 1, "lr": 1e-2},
+    "mogrifier": {"layers": 1, "lr": 5e-3},
     "mingru": {**DEEP, "conv": 4},
     "minlstm": {**DEEP, "conv": 4},
     "sru": {**DEEP, "conv": 4},

@@ -1,4 +1,4 @@
-// The recurrent layer in fp32 of cells with a recurrent matrix: rnn, gru, lstm, mlstm, mogrifier. (The others: elementwise.cpp.)
+// The recurrent layer in fp32 of cells with a recurrent matrix: rnn, gru, lstm, mlstm, mogrifier. (Others: elementwise.cpp.)
 #include <algorithm>
 #include <cstring>
 
@@ -87,7 +87,7 @@ class FloatRecurrent : public RecurrentLayer {
     return std::make_unique<PanelParameter>(name, std::move(shape), order, gates, copy, k_);
   }
   Panels over_time(Buffer<float>& buffer) { return {buffer.data(), T_ * B_, units(), width_, T_ * B_ * width_}; }
-  // What of m a mlstm has one of, and a mogrifier one a round.
+  // What a step makes before its gates: m of the mlstm, x or h of each round of the mogrifier.
   Panels given(int64_t i) { return {m_.data() + i * T_ * B_ * units(), T_ * B_, units(), width_, T_ * B_ * width_}; }
   int64_t count_given() const { return multiplied() ? 1 : mogrified() ? mogrifier::ROUNDS : 0; }
   Panels kept() { return {kept_.data(), T_ * B_, mogrifier::KEPT * units(), width_, T_ * B_ * width_}; }
@@ -139,8 +139,8 @@ class FloatRecurrent : public RecurrentLayer {
     using namespace mogrifier;
     const ConstPanels h = state(0).part(0, T_ * B_);
     if (multiplied()) return m < M_ - 1 ? given(0) : h;
-    if (mogrified()) return m < X ? given(ROUNDS - 2) : m < FIRST_ROUND ? given(ROUNDS - 1) : m == FIRST_ROUND ? h : given(m - FIRST_ROUND - 1);
-    return h;
+    if (!mogrified() || m == FIRST_ROUND) return h;
+    return given(m > FIRST_ROUND ? m - FIRST_ROUND - 1 : m < X ? ROUNDS - 2 : ROUNDS - 1);
   }
 
   Sequence sequence() {

@@ -99,24 +99,7 @@ void sequence(const std::string& isa, CellKind cell, int64_t T, int64_t B, int64
     compare(r.dc, [&](int64_t b, int64_t u) { return dc.panels.at(b, u); }, B, H, "gradient of c");
 }
 
-void sequences(const std::string& isa) {
-  for (int threads : {1, 3}) {
-    use_threads(threads);
-    for (CellKind cell : {CellKind::rnn_tanh, CellKind::rnn_relu, CellKind::gru, CellKind::lstm, CellKind::mlstm})
-      for (int64_t H : {1, 37, 100})
-        for (int64_t B : {1, 9}) {
-          sequence(isa, cell, 5, B, H, 1);
-          if (B >= threads) sequence(isa, cell, 2, B, H, threads);
-        }
-    for (int64_t H : {1, 37, 70})
-      for (int64_t B : {1, 4}) {
-        mogrifier_sequence(isa, 3, B, H, 1);
-        if (B >= threads) mogrifier_sequence(isa, 3, B, H, threads);
-      }
-  }
-}
-
-// A sequence of the mogrifier in plain arrays, and what its gradient is of: the outputs and the last state, each times a number.
+// A sequence of the mogrifier in plain arrays; its gradient is of the outputs and the last state, each times a number.
 struct Mogrified {
   int64_t T, B, H;
   std::vector<double> weight, bias, x, h, c, d_output, dh, dc, output;
@@ -192,6 +175,23 @@ void mogrifier_sequence(const std::string& isa, int64_t T, int64_t B, int64_t H,
       check(near(found.panels.at(int64_t(i) / H, int64_t(i) % H), r.derivative(of[i]), 3e-4), what + name);
   };
   compare(r.x, x, "gradient of x"), compare(r.h, dh, "gradient of h"), compare(r.c, dc, "gradient of c");
+}
+
+void sequences(const std::string& isa) {
+  for (int threads : {1, 3}) {
+    use_threads(threads);
+    for (CellKind cell : {CellKind::rnn_tanh, CellKind::rnn_relu, CellKind::gru, CellKind::lstm, CellKind::mlstm})
+      for (int64_t H : {1, 37, 100})
+        for (int64_t B : {1, 9}) {
+          sequence(isa, cell, 5, B, H, 1);
+          if (B >= threads) sequence(isa, cell, 2, B, H, threads);
+        }
+    for (int64_t H : {1, 37, 70})
+      for (int64_t B : {1, 4}) {
+        mogrifier_sequence(isa, 3, B, H, 1);
+        if (B >= threads) mogrifier_sequence(isa, 3, B, H, threads);
+      }
+  }
 }
 
 // One unit of one sequence over time, and what its gradient is of: the outputs and the last state, each times a number.

@@ -24,7 +24,7 @@ SIZES = ((0.5e6, 256, 1.5e-2), (3.5e6, 384, 1e-2), (math.inf, 512, 6e-3))
 """Up to so many tokens: hidden, lr; see docs/LOG.md."""
 TRAINED_LR, TRAINED_DROPOUT = 1e-3, 0.5
 """For a model that has learned from other text already: learning rate, part of the usual dropout; see docs/LOG.md."""
-CELL_RATES = {"mlstm": 0.5}
+CELL_RATES = {"mlstm": 0.5, "mogrifier": 0.5}
 """Learning rate of a cell, as a part of the rates here, which suit the others; see docs/LOG.md."""
 CELL_DECAYS = {"mlstm": 0.1}
 """Weight decay of a cell whose gradient explodes with the usual one; see docs/LOG.md."""
