@@ -48,7 +48,8 @@ class Cell(Protocol):
     """G: the pre-activations have G*H entries."""
     state: type[LayerState]
     matrices: int
-    """M: the recurrent matrix weight_hh is [M*H, H], most often M = G; 0: there is none, a unit sees its own state only."""
+    """M: the recurrent matrix weight_hh is [M*H, H], most often with M = G; without one (0) a unit sees its own state
+    only."""
     vectors: tuple[Vector, ...]
     """Vectors of its own; most cells have none."""
     table_scales: tuple[float, ...] = ()

@@ -1,5 +1,5 @@
-"""The Mogrifier LSTM of Melis, Kočiský & Blunsom (2020), arXiv:1909.01792: before an LSTM's step its input and its state
-gate each other in turns, so that each is read in the light of the other.
+"""The Mogrifier LSTM of Melis, Kočiský & Blunsom (2020), arXiv:1909.01792: before an LSTM's step its input and its
+state gate each other in turns, so that each is read in the light of the other.
 
     x⁻¹ = a_t                h⁰ = h_t-1
     xⁱ = 2σ(Qⁱ hⁱ⁻¹) ⊙ xⁱ⁻²    for odd i
@@ -9,9 +9,9 @@ gate each other in turns, so that each is read in the light of the other.
     c_t = σ(z_f) ⊙ c_t-1 + σ(z_i) ⊙ tanh(z_g)
     h_t = σ(z_o) ⊙ tanh(c_t)
 
-The input is a vector of H entries: with a table the row of a symbol, which is a learned vector as in the paper, else W_ih u
-+ b of what the layer reads. Gate order i, f, g, o; weight_hh is W_h and W_x, gate by gate, and Q¹, R², Q³, R⁴, Q⁵, one below
-the other (the paper has products of two thinner matrices for Q and R, too); bias_hh is b.
+a_t has H entries: with a table it is the row of a symbol, a learned vector as in the paper, else W_ih u + b of what the
+layer reads. Gate order i, f, g, o; weight_hh is W_h and W_x, gate by gate, and Q¹, R², Q³, R⁴, Q⁵, one below the other;
+bias_hh is b. (In the paper Q and R may be products of two thinner matrices.)
 """
 
 from __future__ import annotations

@@ -31,8 +31,7 @@ def _matrices(W: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
 class _Mogrifier(torch.autograd.Function):
     """(gates, W, b, h_0, c_0) -> h_1 … h_T [T, B, H], c_T [B, H].
 
-    In each round x (0) or h (1) is gated by what its product with the other gives; `s` are the factors 2σ, `v` what comes
-    out, both [ROUNDS, T, B, H].
+    Each round gates one of the pair x, h by its factor 2σ, in `s`; what comes out is in `v`: both [ROUNDS, T, B, H].
     """
 
     @staticmethod
