@@ -42,8 +42,8 @@ class Mogrifier(Cell):
         weight_h, weight_x, *rounds = np.split(parameters["weight_hh"].T, [4 * H, *range(8 * H, 13 * H, H)], axis=-1)
         outputs = np.empty(gates.shape, np.float32)
         for t, x in enumerate(gates):
-            for i, weight in enumerate(rounds):
-                if i % 2 == 0:
+            for turn, weight in enumerate(rounds):
+                if turn % 2 == 0:
                     x = 2 * sigmoid(h @ weight) * x
                 else:
                     h = 2 * sigmoid(x @ weight) * h
