@@ -31,7 +31,7 @@ CELL_DECAYS = {"mlstm": 0.1}
 AVERAGING = 0.99
 """Decay of the running average of the weights, where few passes are expected; see docs/LOG.md."""
 NETWORKS = (
-    (3e5, ((80, 2, 256, 1e-2), (120, 3, 256, 1e-2))),
+    (3e5, ((80, 2, 256, 1.2e-2), (250, 3, 256, 1.2e-2))),
     (math.inf, ((45, 2, 384, 8e-3), (100, 3, 384, 8e-3), (160, 3, 512, 6e-3))),
 )
 """Of so many symbols to learn from at most, from so many passes on that one network of the first row's units makes in

@@ -4,8 +4,8 @@ The plan is trained first; then the same with one choice changed (`CHANGES`), an
 so far. All train for the same seconds of one core, by processor time, so that other work on the machine does not count.
 The best by hand is chosen by the held-out loss that it is judged by, out of so many: that flatters the hand.
 
-    python -m benchmarks.by_hand --text shakespeare names --seconds 30
-    python -m benchmarks.by_hand --text pride --seconds 110 --rounds 2
+    python -m benchmarks.quality.by_hand --text shakespeare names --seconds 30
+    python -m benchmarks.quality.by_hand --text pride --seconds 110 --rounds 2
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import rhapsode
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.errors import ConfigError
 
-from .quality.texts import TEXTS, files, held_out
+from .texts import TEXTS, files, held_out
 
 CHANGES: dict[str, dict[str, float | str]] = {
     "half the learning rate": {"lr": 0.5},
