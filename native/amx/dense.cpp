@@ -175,23 +175,26 @@ void add_rows(const RowSums& s, int64_t q, int64_t begin, int64_t end) {
   auto line = [&](int64_t symbol) { return gradient + symbol * together * PAIR; };
   if (!s.accumulate && begin == 0)
     for (int64_t v = 0; v < s.symbols; v++) store(line(v), zeros()), store(line(v) + LANES, zeros());
+  auto add_to_line = [&](int64_t row, Vec d0, Vec d1) __attribute__((always_inline)) {
+    float* at = line(s.lines[row]);
+    const Vec factor = all(s.factors ? s.factors[row] : 1.0f);
+    store(at, _mm512_fmadd_ps(d0, factor, load(at)));
+    store(at + LANES, _mm512_fmadd_ps(d1, factor, load(at + LANES)));
+  };
   Vec sum[2] = {zeros(), zeros()};
   for (int64_t rb = begin; rb < end; rb++) {
     const int64_t rows = s.B - rb % R * PAIR;
-    for (int i = 0; i < 16 && 2 * i < rows; i++)
-      for (int half = 0; half < 2; half++) {
-        Words w = words(from + (rb * 2 + half) * TILE + i * 32);
-        if (!s.lines) {
-          sum[half] = _mm512_add_ps(sum[half], _mm512_add_ps(low(w), high(w)));
-          continue;
-        }
-        for (int j = 0; j < 2; j++) {
-          const int64_t r = rb * PAIR + 2 * i + j;
-          float* at = line(s.lines[r]) + half * LANES;
-          Vec d = j ? high(w) : low(w);
-          store(at, s.factors ? _mm512_fmadd_ps(d, all(s.factors[r]), load(at)) : _mm512_add_ps(d, load(at)));
-        }
+    const bf16* tiles = from + rb * 2 * TILE;
+    for (int i = 0; i < 16 && 2 * i < rows; i++) {
+      const Words w0 = words(tiles + i * 32), w1 = words(tiles + TILE + i * 32);
+      if (s.lines) {
+        add_to_line(rb * PAIR + 2 * i, low(w0), low(w1));
+        add_to_line(rb * PAIR + 2 * i + 1, high(w0), high(w1));
+      } else {
+        sum[0] = _mm512_add_ps(sum[0], _mm512_add_ps(low(w0), high(w0)));
+        sum[1] = _mm512_add_ps(sum[1], _mm512_add_ps(low(w1), high(w1)));
       }
+    }
   }
   if (!s.lines)
     for (int half = 0; half < 2; half++) store(gradient + half * LANES, _mm512_add_ps(load(gradient + half * LANES), sum[half]));

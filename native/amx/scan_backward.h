@@ -46,33 +46,25 @@ struct BackwardPair {
   bf16 *tokens, *extra_tokens;         // token tiles of the first pair of columns; extra: the gru's input part of n
   int64_t tokens_pitch;                // from one pair of columns to the next
   int rows;
-  bf16* waiting;                       // what the first of two rows leaves for the second
 
-  RHAPSODE_INLINE int pieces() const { return BLOCKS * padded_rows(); }
+  // Two rows of a block each, as a word of a token tile holds two.
+  RHAPSODE_INLINE int pieces() const { return BLOCKS * row_pairs(); }
 
-  // A row of a block each. A word of a token tile holds two rows: the first of them waits.
   RHAPSODE_INLINE void piece(int n) {
-    const int block = BLOCKS == 1 ? 0 : n >= padded_rows(), r = n - block * padded_rows();
-    Words d[COLUMNS], extra[HALVES];
-    row(block, r, d, extra);
-    if (r % 2 == 0) {
-      unrolled<COLUMNS>(RHAPSODE_LOOP(c) { store(waiting + c * 32, d[c]); });
-      if constexpr (Cell::TWO_GRADIENTS)
-        unrolled<HALVES>(RHAPSODE_LOOP(half) { store(waiting + (COLUMNS + half) * 32, extra[half]); });
-      return;
-    }
+    const int block = BLOCKS == 1 ? 0 : n >= row_pairs(), i = n - block * row_pairs();
+    Words d[2][COLUMNS], extra[2][HALVES];
+    unrolled<2>(RHAPSODE_LOOP(k) { row(block, 2 * i, k, d[k], extra[k]); });
     unrolled<COLUMNS>(RHAPSODE_LOOP(c) {
-      store(tokens + (block * Form::PAIRS + c / 2) * tokens_pitch + (c % 2) * TILE + r / 2 * 32,
-            joined(words(waiting + c * 32), d[c]));
+      store(tokens + (block * Form::PAIRS + c / 2) * tokens_pitch + (c % 2) * TILE + i * 32, joined(d[0][c], d[1][c]));
     });
     if constexpr (Cell::TWO_GRADIENTS)
       unrolled<HALVES>(RHAPSODE_LOOP(half) {
-        store(extra_tokens + half * TILE + r / 2 * 32, joined(words(waiting + (COLUMNS + half) * 32), extra[half]));
+        store(extra_tokens + half * TILE + i * 32, joined(extra[0][half], extra[1][half]));
       });
   }
 
  private:
-  RHAPSODE_INLINE int padded_rows() const { return (rows + 1) & ~1; }
+  RHAPSODE_INLINE int row_pairs() const { return (rows + 1) / 2; }
   RHAPSODE_INLINE Vec sum_of_parts(int64_t at) const {
     Vec sum = load(own + at);
     if (parts) {
@@ -84,9 +76,11 @@ struct BackwardPair {
 
   RHAPSODE_INLINE static Vec half_of(Words w, int half) { return half ? high(w) : low(w); }
 
-  RHAPSODE_INLINE void row(int block, int r, Words* d, Words* extra) {
-    const int tile_row = (r & 15) * 32;
-    const Words from_above = words((r < 16 ? d_upper : d_lower) + tile_row);
+  // Row `even` + k of k = 0, 1, which lies behind the other wherever it goes.
+  RHAPSODE_INLINE void row(int block, int even, int k, Words* d, Words* extra) {
+    const int r = even + k, tile_row = (even & 15) * 32 + k * 32;
+    const bool upper = even < 16;
+    const Words from_above = words((upper ? d_upper : d_lower) + tile_row);
     Vec kept[Form::SAVED_VECTORS + 1];
     unrolled<Form::SAVED_LINES>(RHAPSODE_LOOP(i) {
       Words w = words(saved + block * saved_pitch + (r * Form::SAVED_LINES + i) * 32);
@@ -96,13 +90,13 @@ struct BackwardPair {
       const int column = HALVES == 1 ? block : half;
       Vec y, before_y;
       if (Cell::HISTORY) {
-        const int64_t at = column * word_pitch + r / 2 * 32;
-        y = half_of(words(now + at), r & 1), before_y = half_of(words(before + at), r & 1);
+        const int64_t at = column * word_pitch + even / 2 * 32;
+        y = half_of(words(now + at), k), before_y = half_of(words(before + at), k);
       } else {
-        y = half_of(words((r < 16 ? now_upper : now_lower) + tile_row), half);
-        before_y = half_of(words((r < 16 ? before_upper : before_lower) + tile_row), half);
+        y = half_of(words((upper ? now_upper : now_lower) + tile_row), half);
+        before_y = half_of(words((upper ? before_upper : before_lower) + tile_row), half);
       }
-      Vec dh = _mm512_add_ps(sum_of_parts(in_block(r, column)), half_of(from_above, column));
+      Vec dh = _mm512_add_ps(sum_of_parts(in_block(even, column) + k * LANES), half_of(from_above, column));
       Vec keep[Cell::SAVED + 1], gates[Cell::GATES];
       unrolled<Cell::SAVED>(RHAPSODE_LOOP(k) { keep[k] = kept[k * HALVES + half]; });
       float* state = carry + column * carry_half + r * LANES;
@@ -112,10 +106,10 @@ struct BackwardPair {
       unrolled<Cell::GATES>(RHAPSODE_LOOP(g) { d[g * HALVES + half] = rounded(gates[g]); });
       if (Cell::TWO_GRADIENTS) extra[half] = rounded(input_part);
     });
-    bf16* gates = (r < 16 ? gates_upper : gates_lower) + block * Form::PAIRS * TILE + tile_row;
+    bf16* gates = (upper ? gates_upper : gates_lower) + block * Form::PAIRS * TILE + tile_row;
     unrolled<Form::PAIRS>(RHAPSODE_LOOP(p) { store(gates + p * TILE, joined(d[2 * p], d[2 * p + 1])); });
     if (!rows_upper) return;
-    bf16* inputs = (r < 16 ? rows_upper : rows_lower) + block * Form::PAIRS * TILE + tile_row;
+    bf16* inputs = (upper ? rows_upper : rows_lower) + block * Form::PAIRS * TILE + tile_row;
     unrolled<Form::PAIRS>(RHAPSODE_LOOP(p) {
       const bool other = Cell::TWO_GRADIENTS && p == Form::PAIRS - 1;
       store(inputs + p * TILE, other ? joined(extra[0], extra[HALVES - 1]) : joined(d[2 * p], d[2 * p + 1]));
@@ -329,7 +323,6 @@ class BackwardScan {
     p.tokens = s.d_tokens + column * p.tokens_pitch + (t * R_ + rb) * 2 * TILE;
     if (Cell::TWO_GRADIENTS) p.extra_tokens = s.d_tokens + (Q + pair) * p.tokens_pitch + (t * R_ + rb) * 2 * TILE;
     p.rows = static_cast<int>(s.B - row < PAIR ? s.B - row : PAIR);
-    p.waiting = waiting_;
     return p;
   }
 
@@ -358,8 +351,6 @@ class BackwardScan {
         store_plain(load(s_.d_carry + (unit / LANES * R_ * PAIR + b) * LANES), s_.d_c_in + b * s_.H + unit, s_.H - unit);
   }
 
-  static constexpr int MOST_COLUMNS = 8;  // of 16, in a block of any cell
-
   const Scan& s_;
   const int64_t P_, R_;
   const int shares_;
@@ -369,7 +360,6 @@ class BackwardScan {
   int32_t announced_ = 0;
   int parity_ = 0, parity_of_exchange_ = 0;
   alignas(64) float own_[2][4 * SQUARE];
-  alignas(64) bf16 waiting_[(MOST_COLUMNS + 2) * 32];
 };
 
 // `Stages`: the cell of a step, or those of its two stages.

@@ -27,7 +27,6 @@ struct ForwardBlock {
   float* carry;
   int64_t carry_half;  // from one half's carry to the other's
   bf16 *h_upper, *h_lower;  // row tiles of the pair of units
-  float* waiting;      // what the first of two rows leaves for the second, [2 * HALVES][16]
   float* even_half;    // lstm: h of the even block of the pair, [32][16]
   bool odd;
   bf16 *saved, *history, *turned_words;  // null without training
@@ -37,39 +36,33 @@ struct ForwardBlock {
   int64_t unit, H;
   int rows;
 
-  // A row each; at last the turned tile. An odd last row brings its neighbour along, which is padding.
-  RHAPSODE_INLINE int pieces() const { return padded_rows() + 1; }
+  // Two rows each, as a word of the turned tile holds two; at last that tile. An odd last row brings its neighbour along,
+  // which is padding.
+  RHAPSODE_INLINE int pieces() const { return row_pairs() + 1; }
 
-  RHAPSODE_INLINE void piece(int r) {
-    if (r >= padded_rows()) return turn();
-    Vec h[HALVES], c[HALVES];
-    row(r, h, c);
+  RHAPSODE_INLINE void piece(int n) {
+    if (n >= row_pairs()) return turn();
+    Vec h[2][HALVES], c[2][HALVES];
+    unrolled<2>(RHAPSODE_LOOP(k) { row(2 * n, k, h[k], c[k]); });
     if (!saved_on()) return;
-    // A word of the turned tile holds two rows: the first of them waits.
-    if (r % 2 == 0) {
-      unrolled<HALVES>(RHAPSODE_LOOP(half) { store(waiting + half * LANES, h[half]); });
-      if (Cell::HISTORY) unrolled<HALVES>(RHAPSODE_LOOP(half) { store(waiting + (HALVES + half) * LANES, c[half]); });
-      return;
-    }
     unrolled<HALVES>(RHAPSODE_LOOP(half) {
-      store(turned_words + (half * 16 + r / 2) * 32, joined(load(waiting + half * LANES), h[half]));
+      store(turned_words + (half * 16 + n) * 32, joined(h[0][half], h[1][half]));
+      if (Cell::HISTORY) store(history + half * history_half + n * 32, joined(c[0][half], c[1][half]));
     });
-    if (Cell::HISTORY)
-      unrolled<HALVES>(RHAPSODE_LOOP(half) {
-        store(history + half * history_half + r / 2 * 32, joined(load(waiting + (HALVES + half) * LANES), c[half]));
-      });
   }
 
  private:
-  RHAPSODE_INLINE int padded_rows() const { return (rows + 1) & ~1; }
+  RHAPSODE_INLINE int row_pairs() const { return (rows + 1) / 2; }
   RHAPSODE_INLINE bool saved_on() const { return turned_words != nullptr; }
 
-  RHAPSODE_INLINE void row(int r, Vec* h, Vec* c) {
+  // Row `even` + k of k = 0, 1, which lies behind the other wherever it goes.
+  RHAPSODE_INLINE void row(int even, int k, Vec* h, Vec* c) {
     Vec s[COLUMNS], a[COLUMNS], kept[Form::SAVED_VECTORS + 1];
+    const int r = even + k;
     const bf16* line = input + int64_t{lines[r]} * (Form::LAYER_PAIRS * 32);
     unrolled<Form::PAIRS>(RHAPSODE_LOOP(p) {
       Words w = words(line + p * 32);
-      const float* from = products + p * 4 * SQUARE + in_block(r, 0);
+      const float* from = products + p * 4 * SQUARE + in_block(even, 0) + k * LANES;
       s[2 * p] = load(from), s[2 * p + 1] = load(from + SQUARE);
       a[2 * p] = low(w), a[2 * p + 1] = high(w);
     });
@@ -87,7 +80,7 @@ struct ForwardBlock {
       unrolled<Form::SAVED_LINES>(RHAPSODE_LOOP(i) {
         store(saved + (r * Form::SAVED_LINES + i) * 32, joined(kept[2 * i], kept[2 * i + 1]));
       });
-    bf16* tile = (r < 16 ? h_upper : h_lower) + (r & 15) * 32;
+    bf16* tile = (even < 16 ? h_upper : h_lower) + (even & 15) * 32 + k * 32;
     if (HALVES == 2) store(tile, joined(h[0], h[HALVES - 1]));
     else if (odd) store(tile, joined(load(even_half + r * LANES), h[0]));
     else store(even_half + r * LANES, h[0]);
@@ -165,7 +158,7 @@ ForwardBlock<Cell> forward_block(const Scan& s, int64_t t, int64_t block, int64_
 // What one thread needs for itself.
 template <class Cell>
 struct ForwardScratch {
-  alignas(64) float products[2][FormOf<Cell>::PAIRS * 4 * SQUARE], even_half[PAIR * LANES], waiting[4 * LANES];
+  alignas(64) float products[2][FormOf<Cell>::PAIRS * 4 * SQUARE], even_half[PAIR * LANES];
   alignas(64) bf16 turned_words[2 * TILE];
 };
 
@@ -198,7 +191,7 @@ void forward_step(const Scan& s, int64_t t, Part part, const bf16* left, Forward
         }
         pending.finish();
         ForwardBlock<Cell> next = forward_block<Cell>(s, t, block, rb);
-        next.products = sums, next.even_half = scratch.even_half, next.waiting = scratch.waiting;
+        next.products = sums, next.even_half = scratch.even_half;
         next.turned_words = s.turned ? scratch.turned_words : nullptr;
         if (next.rows < PAIR - 1) clear(scratch.turned_words, sizeof scratch.turned_words);
         pending = Weave<ForwardBlock<Cell>>(next);

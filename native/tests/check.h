@@ -13,6 +13,14 @@
 
 namespace rhapsode {
 
+// The thread sanitizer slows every access to memory many times, and a race shows in few steps as in many: with it, only what
+// several threads do together is run, and not for long.
+#if defined(__SANITIZE_THREAD__)
+constexpr bool RACES_ALONE = true;
+#else
+constexpr bool RACES_ALONE = false;
+#endif
+
 inline int failures = 0;
 
 inline void check(bool condition, const std::string& what) {

@@ -244,6 +244,7 @@ void test_bf16() {
   on_every_isa([](const std::string& isa) {
     if (!supports(Precision::bf16)) return;
     for (int threads : {1, 3}) {
+      if (RACES_ALONE && threads == 1) continue;
       use_threads(threads);
       recurrences(isa);
       for (int64_t rows : {1, 45})

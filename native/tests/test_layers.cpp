@@ -12,6 +12,7 @@ namespace rhapsode {
 namespace {
 
 constexpr int64_t V = 11, H = 70, T = 5;  // three pairs of columns of tiles: shares of two sizes
+constexpr int STEPS = RACES_ALONE ? 2 : 30;
 
 void fill(const std::vector<Parameter*>& parameters, std::mt19937& source) {
   for (Parameter* p : parameters) {
@@ -21,7 +22,7 @@ void fill(const std::vector<Parameter*>& parameters, std::mt19937& source) {
   }
 }
 
-// Losses of 30 steps on one batch of B sequences.
+// Losses of all steps on one batch of B sequences.
 std::vector<double> losses(CellKind cell, Precision precision, int64_t B) {
   std::mt19937 source(3);
   auto first = make_recurrent({cell, true, V, H}, precision);
@@ -44,7 +45,7 @@ std::vector<double> losses(CellKind cell, Precision precision, int64_t B) {
   const float* in[] = {zeros.data(), zeros.data()};
   float* out[] = {h.data(), c.data()};
   std::vector<double> found;
-  for (int step = 0; step < 30; step++) {
+  for (int step = 0; step < STEPS; step++) {
     LayerInput one, two;
     one.ids = ids.data(), one.id_mask = Mask{7u + unsigned(step), 10, 1.04f, B, B, 0};
     Mask weights{9u + unsigned(step), 20, 1.08f, 1, 1, 0};
@@ -67,6 +68,7 @@ void test_layers() {
   int before = thread_count();
   on_every_isa([](const std::string& isa) {
     for (int threads : {1, 2, 5}) {
+      if (RACES_ALONE && threads == 1) continue;
       for (CellKind cell :
            {CellKind::rnn_tanh, CellKind::gru, CellKind::lstm, CellKind::mlstm, CellKind::mogrifier, CellKind::mingru,
             CellKind::sru}) {
@@ -76,7 +78,7 @@ void test_layers() {
             const std::string what = isa + (precision == Precision::bf16 ? "bf16 " : "fp32 ") + std::to_string(B) + " ";
             use_threads(threads, threads);
             const std::vector<double> all = losses(cell, precision, B);
-            check(all.back() < 0.8 * all.front(), what + "a small model learns");
+            check(RACES_ALONE || all.back() < 0.8 * all.front(), what + "a small model learns");
             for (int team : {1, 2, 3, 5}) {
               if (team > threads) continue;
               use_threads(threads, team);
