@@ -161,7 +161,8 @@ class BackwardScan {
       for (int64_t share = mine_.first; share < mine_.last; share++)
         for (int64_t pair = units_of(share).first; pair < units_of(share).last; pair++) {
           enter<Cell>(pair, rb);
-          Pending<Cell> all(pointwise<Cell>(s_, s_.T - 1, share, pair, rb, own_[0], false));
+          Pending<Cell> all;
+          all.begin([&](BackwardPair<Cell>& p) { pointwise(p, s_, s_.T - 1, share, pair, rb, own_[0], false); });
           all.finish();
         }
     return {};
@@ -230,7 +231,7 @@ class BackwardScan {
         leave_h<Next>(share, pair, rb, own);
         continue;
       }
-      pending = Pending<Next>(pointwise<Next>(next, then, share, pair, rb, own, true));
+      pending.begin([&](BackwardPair<Next>& p) { pointwise(p, next, then, share, pair, rb, own, true); });
     }
   }
 
@@ -287,12 +288,11 @@ class BackwardScan {
   }
 
   template <class Cell>
-  BackwardPair<Cell> pointwise(const Scan& s, int64_t t, int64_t share, int64_t pair, int64_t rb, const float* own,
-                               bool with_parts) {
+  RHAPSODE_INLINE void pointwise(BackwardPair<Cell>& p, const Scan& s, int64_t t, int64_t share, int64_t pair, int64_t rb,
+                                 const float* own, bool with_parts) const {
     using Form = FormOf<Cell>;
     const int64_t row = rb * PAIR, block = pair * 2 / Cell::HALVES, blocks = 2 * P_ / Cell::HALVES;
     const int64_t Q = Cell::LAYER_GATES * P_, column = pair * Cell::LAYER_GATES + Cell::FIRST_GATE;
-    BackwardPair<Cell> p{};
     p.own = own;
     p.parts = with_parts && shares_ > 1 ? exchange(0, pair, rb) : nullptr;
     p.part_pitch = P_ * R_ * 4 * SQUARE;
@@ -315,6 +315,7 @@ class BackwardScan {
     p.carry = s.d_carry + (2 * pair * R_ * PAIR + row) * LANES;
     p.gates_upper = s.d_gates[t & 1] + (2 * rb * Q + column) * TILE;
     p.gates_lower = p.gates_upper + Q * TILE;
+    p.rows_upper = nullptr;
     if (s.d_rows) {
       p.rows_upper = s.d_rows + ((t * R_ + rb) * 2 * Q + column) * TILE;
       p.rows_lower = p.rows_upper + Q * TILE;
@@ -323,7 +324,6 @@ class BackwardScan {
     p.tokens = s.d_tokens + column * p.tokens_pitch + (t * R_ + rb) * 2 * TILE;
     if (Cell::TWO_GRADIENTS) p.extra_tokens = s.d_tokens + (Q + pair) * p.tokens_pitch + (t * R_ + rb) * 2 * TILE;
     p.rows = static_cast<int>(s.B - row < PAIR ? s.B - row : PAIR);
-    return p;
   }
 
   // The gradient of the h before the first step: the product, the others' parts and, where h is carried, its own way.

@@ -130,11 +130,10 @@ void leave_state(const Scan& s, Part part) {
 }
 
 template <class Cell>
-ForwardBlock<Cell> forward_block(const Scan& s, int64_t t, int64_t block, int64_t rb) {
+void describe(ForwardBlock<Cell>& f, const Scan& s, int64_t t, int64_t block, int64_t rb) {
   using Form = FormOf<Cell>;
   const int64_t P = pairs(s.H), R = pairs(s.B), row = rb * PAIR, unit_block = block * Cell::HALVES;
   const int64_t pair = unit_block / 2, blocks = 2 * P / Cell::HALVES, last = s.T - 1;
-  ForwardBlock<Cell> f{};
   f.input = s.input + (block * s.line_rows * Form::LAYER_PAIRS + Form::FIRST_PAIR) * 32;
   f.lines = s.lines + (t * R + rb) * PAIR;
   f.bias = s.bias ? s.bias + unit_block * LANES : nullptr;
@@ -143,6 +142,7 @@ ForwardBlock<Cell> forward_block(const Scan& s, int64_t t, int64_t block, int64_
   f.h_upper = s.h + (((t + 1) * R + rb) * 2 * P + pair) * TILE;
   f.h_lower = f.h_upper + P * TILE;
   f.odd = unit_block & 1;
+  f.saved = nullptr;
   if (s.saved) f.saved = s.saved + (((t * blocks + block) * R + rb) * PAIR) * Form::SAVED_LINES * 32;
   if (Cell::HISTORY && s.history) f.history = s.history + (((t + 1) * 2 * P + unit_block) * R + rb) * TILE;
   f.history_half = R * TILE;
@@ -152,7 +152,6 @@ ForwardBlock<Cell> forward_block(const Scan& s, int64_t t, int64_t block, int64_
   f.h_out = t == last && s.h_out ? s.h_out + row * s.H : nullptr;
   f.unit = unit_block * LANES, f.H = s.H;
   f.rows = static_cast<int>(s.B - row < PAIR ? s.B - row : PAIR);
-  return f;
 }
 
 // What one thread needs for itself.
@@ -190,11 +189,12 @@ void forward_step(const Scan& s, int64_t t, Part part, const bf16* left, Forward
           store_block(contiguous(sums + p * 4 * SQUARE));
         }
         pending.finish();
-        ForwardBlock<Cell> next = forward_block<Cell>(s, t, block, rb);
-        next.products = sums, next.even_half = scratch.even_half;
-        next.turned_words = s.turned ? scratch.turned_words : nullptr;
-        if (next.rows < PAIR - 1) clear(scratch.turned_words, sizeof scratch.turned_words);
-        pending = Weave<ForwardBlock<Cell>>(next);
+        pending.begin([&](ForwardBlock<Cell>& next) {
+          describe(next, s, t, block, rb);
+          next.products = sums, next.even_half = scratch.even_half;
+          next.turned_words = s.turned ? scratch.turned_words : nullptr;
+          if (next.rows < PAIR - 1) clear(scratch.turned_words, sizeof scratch.turned_words);
+        });
         parity ^= 1;
       }
   pending.finish();

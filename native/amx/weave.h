@@ -13,6 +13,12 @@ class Weave {
  public:
   RHAPSODE_INLINE Weave() = default;
   RHAPSODE_INLINE explicit Weave(const Job& job) : job_(job), pieces_(job.pieces()) {}
+  // Begins anew with the job that `describe` fills in, in its place: a copy would wait for what was just written.
+  template <class Describe>
+  RHAPSODE_INLINE void begin(Describe describe) {
+    describe(job_);
+    pieces_ = job_.pieces(), next_ = 0;
+  }
   RHAPSODE_INLINE void spread(int64_t steps) { steps_ = steps > 0 ? static_cast<int>(2 * steps) : 1, credit_ = 0, per_step_ = pieces_ - next_; }
   RHAPSODE_INLINE void slice() {
     for (credit_ += per_step_; credit_ >= steps_; credit_ -= steps_) piece();
