@@ -51,12 +51,14 @@ class Buffer {
   const T& operator[](int64_t i) const { return data_[i]; }
 
  private:
-  static constexpr size_t LINE = 64, HUGE_PAGE = size_t{2} << 20;
+  // A quarter of a huge page or more takes a whole one: a step of training walks through a dozen such buffers, and what finds
+  // the small pages of all of them no longer fits the processor's tables.
+  static constexpr size_t LINE = 64, HUGE_PAGE = size_t{2} << 20, LARGE = HUGE_PAGE / 4;
 
   static T* allocate(size_t size) {
     if (size > SIZE_MAX / sizeof(T) - 2 * HUGE_PAGE) throw std::bad_alloc();
-    size_t bytes = size * sizeof(T), align = bytes >= HUGE_PAGE ? HUGE_PAGE : LINE;
-    bytes = (bytes + LINE - 1) / LINE * LINE;
+    size_t bytes = size * sizeof(T), align = bytes >= LARGE ? HUGE_PAGE : LINE;
+    bytes = bytes >= LARGE && bytes < HUGE_PAGE ? HUGE_PAGE : (bytes + LINE - 1) / LINE * LINE;
 #if defined(_WIN32)
     void* p = _aligned_malloc(bytes, LINE);
     if (!p) throw std::bad_alloc();
