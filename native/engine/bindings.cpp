@@ -72,7 +72,9 @@ Config config_of(nb::handle c, const std::string& precision) {
   const double inner = nb::cast<double>(c.attr("mlp")) * static_cast<double>(config.hidden);
   config.inner = inner > 0 ? std::max<int64_t>(1, std::llrint(inner)) : 0;  // as rhapsode.nn.spec.mlp_width
   config.type = chosen<WeightType>("precision", precision,
-                                   {{"fp32", WeightType::fp32}, {"bf16", WeightType::bf16}, {"int8", WeightType::int8}});
+                                   {{"fp32", WeightType::fp32}, {"bf16", WeightType::bf16}, {"int8", WeightType::int8},
+                                    {"split", WeightType::split}});
+  require(config.type != WeightType::split || has_split(), "split: this machine has no matrix unit");
   return config;
 }
 
@@ -257,6 +259,8 @@ void bind_engine(nb::module_& m) {
   nb::class_<BoundText>(m, "EngineText", "a text to write on: rhapsode.engine.Ask")
       .def("__init__", &make_text, nb::kw_only(), "seed"_a, "written"_a, "most"_a, "left"_a, "end"_a, "allowed"_a,
            "recent"_a, "rules"_a, "states"_a, "top"_a, "sampling"_a);
+
+  m.def("has_split", &has_split, "whether a model's precision may be split: fp32 by way of the matrix unit, for many rows");
 
   m.def("seconds_to_read", &seconds_to_read, "bytes"_a, "repeats"_a, nb::call_guard<nb::gil_scoped_release>(),
         "seconds that one thread needs to read so many bytes once, the best of `repeats`");

@@ -17,8 +17,10 @@ constexpr int64_t SHARED_BYTES = 16 << 20;           // of weights read in one c
 constexpr int64_t SHARED_OUTPUT_BYTES = 128 << 10;   // of the output layer: from here on threads divide it
 
 // Sequences that one thread moves at once: their gates stay in its nearest cache, and in int8, where the weights leave room for
-// it, their states in the next one.
-int64_t side_by_side(const Model& m) { return m.config.type == WeightType::int8 ? 32 : 64; }
+// it, their states in the next one. Split weights are so large that they are worth fetching for many sequences only.
+int64_t side_by_side(const Model& m) {
+  return m.config.type == WeightType::int8 ? 32 : m.config.type == WeightType::split ? 128 : 64;
+}
 
 bool worth_sharing(const Model& m, int64_t steps, int64_t sequences) {
   int64_t bytes = m.step_bytes();

@@ -22,4 +22,6 @@ const Kernels& current_kernels() {
   }
 }
 
+bool has_split() { return current_kernels().products[static_cast<int>(WeightType::split)].product; }
+
 }  // namespace rhapsode::engine

@@ -55,7 +55,7 @@ struct Kernels {
   // Around a thread's calls of the others: its matrix unit is made ready, and let go of.
   void (*begin)();
   void (*end)();
-  Products products[WEIGHT_TYPES];
+  Products products[WEIGHT_TYPES];  // split: null where there are no tiles
   void (*cell[CELLS])(const CellRows&);
   // mlstm: h = the last gate of a, times m, which has it alone.
   void (*multiply)(const CellRows&);
@@ -99,5 +99,7 @@ const Kernels& neon_kernels();
 
 // Those of the instruction set in use.
 const Kernels& current_kernels();
+// Whether they have products of split weights.
+bool has_split();
 
 }  // namespace rhapsode::engine

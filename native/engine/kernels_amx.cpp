@@ -100,16 +100,11 @@ RHAPSODE_INLINE void tiles(const PackedMatrix& m, int64_t group, int64_t line, O
   if (ROW_TILES > 1 && LINES > 1) _tile_stored(3, sums + 768, 64);
 }
 
-// Up to 32 rows of up to 2 lines.
+// What tiles hold of up to 32 rows and 2 lines goes to y.
 template <class Type>
-RHAPSODE_INLINE void tile_block(const PackedMatrix& m, int64_t group, int64_t line, int lines, Operand x, int64_t row,
-                                int64_t rows, const float* const* base, float* y, int64_t ld) {
-  alignas(64) int32_t sums[4 * 256];
+RHAPSODE_INLINE void give_out(const PackedMatrix& m, int64_t group, int64_t line, int lines, const int32_t* sums, Operand x,
+                              int64_t row, int64_t rows, const float* const* base, float* y, int64_t ld) {
   const int64_t first = (group * GROUP + line) * LINE;
-  if (rows > TILE_ROWS)
-    lines > 1 ? tiles<Type, 2, 2>(m, group, line, x, row, sums) : tiles<Type, 2, 1>(m, group, line, x, row, sums);
-  else
-    lines > 1 ? tiles<Type, 1, 2>(m, group, line, x, row, sums) : tiles<Type, 1, 1>(m, group, line, x, row, sums);
   for (int l = 0; l < lines; l++) {
     for (int64_t r = 0; r < rows; r++) {
       F value = Type::result(m, first + l * LINE, sums + (r / TILE_ROWS * 2 + l) * 256 + r % TILE_ROWS * 16, x, row + r);
@@ -117,6 +112,18 @@ RHAPSODE_INLINE void tile_block(const PackedMatrix& m, int64_t group, int64_t li
       store(y + (row + r) * ld + (line + l) * LINE, b ? value + load(b + first + l * LINE) : value);
     }
   }
+}
+
+// Up to 32 rows of up to 2 lines.
+template <class Type>
+RHAPSODE_INLINE void tile_block(const PackedMatrix& m, int64_t group, int64_t line, int lines, Operand x, int64_t row,
+                                int64_t rows, const float* const* base, float* y, int64_t ld) {
+  alignas(64) int32_t sums[4 * 256];
+  if (rows > TILE_ROWS)
+    lines > 1 ? tiles<Type, 2, 2>(m, group, line, x, row, sums) : tiles<Type, 2, 1>(m, group, line, x, row, sums);
+  else
+    lines > 1 ? tiles<Type, 1, 2>(m, group, line, x, row, sums) : tiles<Type, 1, 1>(m, group, line, x, row, sums);
+  give_out<Type>(m, group, line, lines, sums, x, row, rows, base, y, ld);
 }
 
 template <class Type>
@@ -139,11 +146,101 @@ void product_int8(const PackedMatrix& m, Range groups, Operand x, int64_t rows, 
   else product_by_tiles<Int8Tiles>(m, groups, x, rows, base, y, ld);
 }
 
+// ---- split: both parts of the inputs times the larger part of the weights, the larger times the smaller --------------------
+
+constexpr int64_t SPLIT_INPUTS = 32, TILE_BYTES = 1024;
+constexpr int64_t BLOCKS_AT_ONCE = 8;  // of 32 inputs: those of 32 rows stay in the L1 cache
+
+// Inputs as whole tiles of 16 rows: the larger parts of 32 inputs, then the smaller ones.
+void prepare_split(const float* x, int64_t ld, int64_t rows, int64_t inputs, int64_t steps, Operand out) {
+  for (int64_t r = 0; r < rows; r++, x += ld) {
+    uint8_t* to = out.data + r / TILE_ROWS * TILE_ROWS * out.stride + r % TILE_ROWS * STEP_BYTES;
+    for (int64_t k = 0; k < steps; k += 16) {
+      const int64_t left = inputs - k;
+      const __mmask16 mask = left >= 16 ? 0xffff : left <= 0 ? 0 : static_cast<__mmask16>((1u << left) - 1);
+      const __m512 v = _mm512_maskz_loadu_ps(mask, x + k);
+      const __m256i larger = (__m256i)_mm512_cvtneps_pbh(v);
+      const __m512 rest = _mm512_sub_ps(v, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(larger), 16)));
+      uint8_t* at = to + k / SPLIT_INPUTS * 2 * TILE_BYTES + k % SPLIT_INPUTS * 2;
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), larger);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(at + TILE_BYTES), (__m256i)_mm512_cvtneps_pbh(rest));
+    }
+  }
+}
+
+// sums += 16 or 32 rows by 1 or 2 lines over some blocks of 32 inputs. Rows of tiles of inputs are `row_tile` bytes apart.
+template <int ROW_TILES, int LINES>
+RHAPSODE_INLINE void split_tiles(const uint8_t* w, int64_t stride, const uint8_t* in, int64_t row_tile, int64_t blocks,
+                                 int32_t* sums) {
+  _tile_loadd(0, sums, 64);
+  if (LINES > 1) _tile_loadd(1, sums + 256, 64);
+  if (ROW_TILES > 1) _tile_loadd(2, sums + 512, 64);
+  if (ROW_TILES > 1 && LINES > 1) _tile_loadd(3, sums + 768, 64);
+  for (; blocks > 0; blocks--, w += 32 * stride, in += 2 * TILE_BYTES) {
+    _tile_loadd(4, in + TILE_BYTES, 64);
+    _tile_stream_loadd(6, w, stride);
+    _tile_dpbf16ps(0, 4, 6);
+    if (LINES > 1) _tile_stream_loadd(7, w + STEP_BYTES, stride);
+    if (LINES > 1) _tile_dpbf16ps(1, 4, 7);
+    if (ROW_TILES > 1) _tile_loadd(5, in + row_tile + TILE_BYTES, 64);
+    if (ROW_TILES > 1) _tile_dpbf16ps(2, 5, 6);
+    if (ROW_TILES > 1 && LINES > 1) _tile_dpbf16ps(3, 5, 7);
+    _tile_loadd(4, in, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    if (LINES > 1) _tile_dpbf16ps(1, 4, 7);
+    if (ROW_TILES > 1) _tile_loadd(5, in + row_tile, 64);
+    if (ROW_TILES > 1) _tile_dpbf16ps(2, 5, 6);
+    if (ROW_TILES > 1 && LINES > 1) _tile_dpbf16ps(3, 5, 7);
+    _tile_stream_loadd(6, w + 16 * stride, stride);
+    _tile_dpbf16ps(0, 4, 6);
+    if (LINES > 1) _tile_stream_loadd(7, w + 16 * stride + STEP_BYTES, stride);
+    if (LINES > 1) _tile_dpbf16ps(1, 4, 7);
+    if (ROW_TILES > 1) _tile_dpbf16ps(2, 5, 6);
+    if (ROW_TILES > 1 && LINES > 1) _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_stored(0, sums, 64);
+  if (LINES > 1) _tile_stored(1, sums + 256, 64);
+  if (ROW_TILES > 1) _tile_stored(2, sums + 512, 64);
+  if (ROW_TILES > 1 && LINES > 1) _tile_stored(3, sums + 768, 64);
+}
+
+// Up to 32 rows of all lines of a group.
+RHAPSODE_INLINE void split_block(const PackedMatrix& m, int64_t group, Operand x, int64_t row, int64_t rows,
+                                 const float* const* base, float* y, int64_t ld) {
+  alignas(64) int32_t sums[GROUP / 2][4 * 256] = {};
+  const int64_t lines = m.lines_in(group), stride = lines * STEP_BYTES, row_tile = TILE_ROWS * x.stride;
+  const Range used = m.used_by(group, 1), blocks{used.first / 32, used.last / 32};
+  for (int64_t b = blocks.first; b < blocks.last; b += BLOCKS_AT_ONCE) {
+    const int64_t n = blocks.last - b < BLOCKS_AT_ONCE ? blocks.last - b : BLOCKS_AT_ONCE;
+    const uint8_t* in = x.data + row * x.stride + b * 2 * TILE_BYTES;
+    for (int64_t line = 0; line < lines; line += 2) {
+      const uint8_t* w = m.group(group) + b * 32 * stride + line * STEP_BYTES;
+      const bool two = line + 1 < lines;
+      if (rows > TILE_ROWS)
+        two ? split_tiles<2, 2>(w, stride, in, row_tile, n, sums[line / 2])
+            : split_tiles<2, 1>(w, stride, in, row_tile, n, sums[line / 2]);
+      else
+        two ? split_tiles<1, 2>(w, stride, in, row_tile, n, sums[line / 2])
+            : split_tiles<1, 1>(w, stride, in, row_tile, n, sums[line / 2]);
+    }
+  }
+  for (int64_t line = 0; line < lines; line += 2)
+    give_out<Bf16Tiles>(m, group, line, line + 1 < lines ? 2 : 1, sums[line / 2], x, row, rows, base, y, ld);
+}
+
+void product_split(const PackedMatrix& m, Range groups, Operand x, int64_t rows, const float* const* base, float* y,
+                   int64_t ld) {
+  for (int64_t g = groups.first; g < groups.last; g++, y += GROUP * LINE)
+    for (int64_t r = 0; r < rows; r += 2 * TILE_ROWS)
+      split_block(m, g, x, r, rows - r < 2 * TILE_ROWS ? rows - r : 2 * TILE_ROWS, base, y, ld);
+}
+
 Kernels make_amx_table() {
   Kernels table = make_table();
   table.begin = begin, table.end = end;
   table.products[static_cast<int>(WeightType::bf16)] = {4, prepare_bf16, product_by_tiles<Bf16Tiles>};
   table.products[static_cast<int>(WeightType::int8)].product = product_int8;
+  table.products[static_cast<int>(WeightType::split)] = {4, prepare_split, product_split};
   return table;
 }
 }  // namespace

@@ -15,6 +15,13 @@ uint16_t bf16_of(float x) {
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+float float_of(uint16_t bf16) {
+  const uint32_t bits = static_cast<uint32_t>(bf16) << 16;
+  float x;
+  std::memcpy(&x, &bits, 4);
+  return x;
+}
+
 // Writes the inputs of one output, step after step; `stride` bytes lie between steps.
 struct Lane {
   uint8_t* first;
@@ -23,7 +30,19 @@ struct Lane {
   template <class T>
   void put(int64_t input, T value) const {
     constexpr int64_t per_step = 4 / sizeof(T);
-    std::memcpy(first + input / per_step * stride + input % per_step * static_cast<int64_t>(sizeof(T)), &value, sizeof(T));
+    put(input / per_step, input % per_step, value);
+  }
+  // As the number `at` of a step.
+  template <class T>
+  void put(int64_t step, int64_t at, T value) const {
+    std::memcpy(first + step * stride + at * static_cast<int64_t>(sizeof(T)), &value, sizeof(T));
+  }
+  // Both parts of it.
+  void put_split(int64_t input, float value) const {
+    const uint16_t larger = bf16_of(value);
+    const int64_t step = input / 32 * 32 + input % 32 / 2;
+    put(step, input % 2, larger);
+    put(step + 16, input % 2, bf16_of(value - float_of(larger)));
   }
 };
 
@@ -48,8 +67,9 @@ void quantise(const float* row, int64_t inputs, const Lane& lane, float* scale, 
 PackedMatrix without_arrays(WeightType type, int64_t lines, int64_t inputs) {
   PackedMatrix m;
   m.type = type, m.inputs = inputs, m.lines = lines;
-  // bf16 and int8 are padded to whole tiles.
-  m.steps = type == WeightType::fp32 ? inputs : round_up(inputs, 16 * inputs_per_step(type)) / inputs_per_step(type);
+  // Those for tiles are padded to whole ones.
+  const int64_t per_step = inputs_per_step(type);
+  m.steps = type == WeightType::fp32 ? inputs : round_up(inputs, steps_together(type) * per_step) / per_step;
   return m;
 }
 
@@ -60,7 +80,7 @@ int64_t PackedMatrix::used_bytes() const {
 }
 
 std::vector<Range> used_steps(const PackedMatrix& m) {
-  constexpr int64_t TILE = 16;
+  const int64_t together = steps_together(m.type);
   std::vector<Range> used;
   for (int64_t g = 0; g < m.groups(); g++) {
     const int64_t step = m.lines_in(g) * STEP_BYTES;
@@ -69,10 +89,10 @@ std::vector<Range> used_steps(const PackedMatrix& m) {
       return std::all_of(from, to, [](uint8_t byte) { return byte == 0; });
     };
     Range own{0, m.steps};
-    while (own.first < own.last && is_zero(own.first, std::min(own.first + TILE, own.last))) own.first += TILE;
+    while (own.first < own.last && is_zero(own.first, std::min(own.first + together, own.last))) own.first += together;
     own.first = std::min(own.first, own.last);
     while (own.last > own.first) {
-      const int64_t before = (own.last - 1) / TILE * TILE;
+      const int64_t before = (own.last - 1) / together * together;
       if (!is_zero(before, own.last)) break;
       own.last = before;
     }
@@ -97,6 +117,7 @@ PackedMatrix pack(WeightType type, const std::vector<const float*>& rows, int64_
     for (int64_t k = 0; k < inputs; k++) {
       if (type == WeightType::fp32) lane.put(k, row[k]);
       if (type == WeightType::bf16) lane.put(k, bf16_of(row[k]));
+      if (type == WeightType::split) lane.put_split(k, row[k]);
     }
   }
   m.data = std::move(data), m.scale = std::move(scale), m.sums = std::move(sums);

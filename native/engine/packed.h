@@ -15,14 +15,19 @@
 
 namespace rhapsode::engine {
 
-enum class WeightType { fp32, bf16, int8 };
-constexpr int WEIGHT_TYPES = 3;
+// split: fp32 as the sum of two bf16, for matrix units (Henry, Tang & Heinecke 2019): 16 steps of the larger parts, then the
+// smaller parts of the same inputs.
+enum class WeightType { fp32, bf16, int8, split };
+constexpr int WEIGHT_TYPES = 4;
+constexpr bool is_rounded(WeightType type) { return type == WeightType::bf16 || type == WeightType::int8; }
 constexpr int64_t LINE = 16, GROUP = 4, STEP_BYTES = 64;
 
-// How many inputs a step holds, and to what multiple of them the inputs are padded with zeros.
+// How many inputs a step holds, on average.
 RHAPSODE_INLINE constexpr int64_t inputs_per_step(WeightType type) {
-  return type == WeightType::fp32 ? 1 : type == WeightType::bf16 ? 2 : 4;
+  return type == WeightType::bf16 ? 2 : type == WeightType::int8 ? 4 : 1;
 }
+// Steps that are used or left out together: what one product of tiles takes.
+RHAPSODE_INLINE constexpr int64_t steps_together(WeightType type) { return type == WeightType::split ? 32 : 16; }
 
 struct PackedMatrix {
   WeightType type = WeightType::fp32;

@@ -153,7 +153,7 @@ void Walk::recur(size_t number, int64_t T, const Team& team) {
   const Layer& layer = m_.layers[number];
   LayerState& s = states_[number];
   const Range lines = unit_part(m_.unit_lines, m_.gates, team).lines;
-  const auto* cells = m_.config.type == WeightType::fp32 ? m_.kernels.cell : m_.kernels.quick_cell;
+  const auto* cells = is_rounded(m_.config.type) ? m_.kernels.quick_cell : m_.kernels.cell;
   const bool gru = m_.config.cell == GRU, matrix = has_matrix(m_.config.cell);
   const bool multiplied = m_.config.cell == MLSTM;
   const std::vector<const float*> same(gru || multiplied ? static_cast<size_t>(rows_) : 0, layer.recurrent_base.data());

@@ -94,6 +94,12 @@ class Engine:
         """An engine of the same model that reads faster, its weights rounded more; this one where there is none."""
         return self
 
+    @property
+    def wide(self) -> Engine:
+        """An engine of the same model and precision that reads many sequences side by side faster, its sums rounded
+        otherwise; this one where there is none."""
+        return self
+
     def initial_state(self, batch_size: int) -> State:
         """The state of `batch_size` sequences before any text."""
         return initial_state(self.config, self.model.parameters, batch_size)

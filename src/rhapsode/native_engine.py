@@ -24,12 +24,13 @@ class NativeEngine(Engine):
 
     writes = True
 
-    def __init__(self, model: ModelFile, precision: Precision = "fp32"):
+    def __init__(self, model: ModelFile, precision: Precision = "fp32", split: bool = False):
+        """split: fp32 by way of the matrix unit, which must be there: weights and what they meet are sums of two bf16."""
         super().__init__(model)
         self.precision = precision
         parameters = {name: np.ascontiguousarray(value, np.float32) for name, value in model.parameters.items()}
-        packed = model.packed.arrays if model.packed and model.packed.precision == precision else {}
-        self._model = _native.EngineModel(model.config, parameters, precision, packed)
+        packed = model.packed.arrays if model.packed and model.packed.precision == precision and not split else {}
+        self._model = _native.EngineModel(model.config, parameters, "split" if split else precision, packed)
 
     def packed(self) -> ModelFile:
         """The model with its large arrays as this engine reads them: a file of it is mapped, not read, and processes
@@ -44,6 +45,15 @@ class NativeEngine(Engine):
     def _int8(self) -> NativeEngine:
         """Made when first asked for, and kept."""
         return NativeEngine(self.model, "int8")
+
+    @property
+    def wide(self) -> Engine:
+        return self._split if self.precision == "fp32" and _native.has_split() else self
+
+    @cached_property
+    def _split(self) -> NativeEngine:
+        """Made when first asked for, and kept."""
+        return NativeEngine(self.model, split=True)
 
     @property
     def step_bytes(self) -> int:

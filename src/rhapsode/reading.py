@@ -76,8 +76,8 @@ def _segments(read: Read, engine: Engine, ids: np.ndarray, size: int, state: Sta
     """Like `_read`, in segments that predict `size` symbols each."""
     first = np.arange(0, len(ids) - 1, size)
     before = ids[first[1:] + np.arange(-WARM_UP, 1)[:, None]]
-    start = stack([state, _unheard(engine, before, engine.initial_state(before.shape[1]))[1]])
-    nats, end = read(engine, ids[first + np.arange(size + 1)[:, None]], start)
+    start = stack([state, _unheard(engine.wide, before, engine.initial_state(before.shape[1]))[1]])
+    nats, end = read(engine.wide, ids[first + np.arange(size + 1)[:, None]], start)
     state = rows(end, [0])
     for s in range(1, len(first)):
         if _same(state, rows(start, [s]), TOLERANCE[engine.precision]):
