@@ -84,14 +84,17 @@ void instruction_sets_agree() {
   for (Config config : configurations()) {
     RandomParameters parameters;
     auto find = [&](const std::string& name, std::vector<int64_t> shape) { return parameters(name, shape); };
-    for (WeightType type : {WeightType::fp32, WeightType::bf16, WeightType::int8}) {
-      config.type = type;
+    for (WeightType type : {WeightType::fp32, WeightType::bf16, WeightType::int8, WeightType::split}) {
+      const bool exact = !is_rounded(type);
+      config.type = exact ? WeightType::fp32 : type;
       use_isa("plain");
       const std::vector<float> expected = logits_of(Model(config, find), ids, T, B);
       on_every_isa([&](const std::string& isa) {
+        if (type == WeightType::split && !has_split()) return;
+        config.type = type;
         const Model model(config, find);
         const std::vector<float> found = logits_of(model, ids, T, B);
-        const double tolerance = type == WeightType::fp32 ? 1e-4 : 0.15;  // an input may be rounded the other way
+        const double tolerance = exact ? 1e-4 : 0.15;  // an input may be rounded the other way
         check(worst_difference(found, expected) < tolerance, isa + "engine: logits");
         std::vector<int32_t> alone;
         for (int64_t t = 0; t < T; t++) alone.push_back(ids[static_cast<size_t>(t * B + 5)]);

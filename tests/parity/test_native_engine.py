@@ -23,6 +23,7 @@ from rhapsode.native_engine import NativeEngine  # noqa: E402
 
 BEST = _native.isa()
 PRECISIONS = ["fp32", "bf16", "int8"]
+ARITHMETICS = [*PRECISIONS, "split"]
 law = settings(deadline=None, max_examples=30)
 
 
@@ -40,6 +41,14 @@ def threads():
     before = _native.threads()
     yield _native.use_threads
     _native.use_threads(before)
+
+
+def engine_of(file, arithmetic):
+    if arithmetic != "split":
+        return NativeEngine(file, arithmetic)
+    if not _native.has_split():
+        pytest.skip("no matrix unit")
+    return NativeEngine(file, split=True)
 
 
 def arrays(state):
@@ -83,6 +92,20 @@ def test_wide_models_agree_tightly(isa, cell, hidden):
     check_precisions(file, ids, expected, nats)
 
 
+def test_an_engine_in_fp32_has_a_wide_one_where_there_is_a_matrix_unit(isa):
+    file = random_model(hidden=40)
+    engine = NativeEngine(file)
+    assert engine.wide is engine.wide
+    assert (engine.wide is engine) == (not _native.has_split())
+    assert (engine.wide.precision, engine.wide.digest) == ("fp32", engine.digest)
+    for precision in ("bf16", "int8"):
+        other = NativeEngine(file, precision)
+        assert other.wide is other
+    if not _native.has_split():
+        with pytest.raises(ValueError, match="split"):
+            NativeEngine(file, split=True)
+
+
 def test_convolutions_and_mlps_agree_tightly(isa):
     fields = {"hidden": 100, "layers": 2, "norm": "rms", "conv": 4, "mlp": 1.3}
     file = random_model(byte_tokenizer(), cell="lstm", scale=0.06, **fields)
@@ -93,34 +116,36 @@ def test_convolutions_and_mlps_agree_tightly(isa):
 
 
 def check_precisions(file, ids, expected, nats):
-    for precision, tolerance in ("fp32", 2e-5), ("bf16", 0.05), ("int8", 0.15):
-        engine = NativeEngine(file, precision)
+    tolerances = {"fp32": 2e-5, "bf16": 0.05, "int8": 0.15} | ({"split": 1e-4} if _native.has_split() else {})
+    for arithmetic, tolerance in tolerances.items():
+        engine = engine_of(file, arithmetic)
         found, _ = engine.read(ids, engine.initial_state(3))
         np.testing.assert_allclose(found, expected, atol=tolerance)
         loss = engine.losses(ids[:-1], ids[1:], engine.initial_state(3))[0].mean()
-        assert loss == pytest.approx(nats, abs={"fp32": 1e-5, "bf16": 1e-3, "int8": 4e-3}[precision])
+        assert loss == pytest.approx(nats, abs={"fp32": 1e-5, "bf16": 1e-3, "int8": 4e-3, "split": 1e-5}[arithmetic])
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
 @pytest.mark.parametrize("cell", ["lstm", "gru", "mlstm"])
-def test_what_is_zero_may_be_left_out(isa, cell, precision):
+def test_what_is_zero_may_be_left_out(isa, cell, arithmetic):
     """Of a block-diagonal matrix, as networks have that were joined; here the blocks are no whole lines."""
     file = random_model(byte_tokenizer(), hidden=200, cell=cell, scale=0.1)
     (name,) = (n for n in file.parameters if n.endswith("weight_hh"))
     weight = file.parameters[name]
     weight *= np.arange(len(weight))[:, None] % 200 // 72 == np.arange(200) // 72
     ids = random_ids(Engine(file), 9, 3)
-    found = [NativeEngine(file, precision).read(ids[:, :B], Engine(file).initial_state(B))[0] for B in (1, 3)]
+    found = [engine_of(file, arithmetic).read(ids[:, :B], Engine(file).initial_state(B))[0] for B in (1, 3)]
     expected = Engine(file).read(ids, Engine(file).initial_state(3))[0]
-    tolerance = {"fp32": 2e-5, "bf16": 0.05, "int8": 0.15}[precision]
+    tolerance = {"fp32": 2e-5, "bf16": 0.05, "int8": 0.15, "split": 5e-5}[arithmetic]
     np.testing.assert_allclose(found[1], expected, atol=tolerance)
     np.testing.assert_array_equal(found[0], found[1][:, :1])
 
 
 @law
-@given(file=models(), precision=st.sampled_from(PRECISIONS), T=st.integers(1, 9), B=st.integers(2, 40))
-def test_a_row_depends_on_itself_alone_and_reading_is_stepping(isa, file, precision, T, B):
-    engine = NativeEngine(file, precision)
+@given(file=models(), arithmetic=st.sampled_from(ARITHMETICS), T=st.integers(1, 9), B=st.integers(2, 40))
+def test_a_row_depends_on_itself_alone_and_reading_is_stepping(isa, file, arithmetic, T, B):
+    assume(arithmetic != "split" or _native.has_split())
+    engine = engine_of(file, arithmetic)
     ids = random_ids(engine, T, B)
     together = engine.read(ids, engine.initial_state(B))
     state, logits = engine.initial_state(B), []
@@ -139,12 +164,12 @@ FIELDS = [
 ]
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
 @pytest.mark.parametrize("fields", FIELDS)
 @pytest.mark.parametrize("blocks", [{}, {"layers": 2, "conv": 4, "mlp": 1.3}])
-def test_wide_rows_do_not_depend_on_the_batch_or_the_threads(isa, threads, precision, fields, blocks):
+def test_wide_rows_do_not_depend_on_the_batch_or_the_threads(isa, threads, arithmetic, fields, blocks):
     """Enough weights and symbols for one sequence to be shared by threads, and more sequences than a thread's group."""
-    engine = NativeEngine(random_model(byte_tokenizer(), scale=0.1, **fields | blocks), precision)
+    engine = engine_of(random_model(byte_tokenizer(), scale=0.1, **fields | blocks), arithmetic)
     ids = random_ids(engine, 70, 70)
     results = []
     for n in (1, 2, 3):
