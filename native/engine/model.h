@@ -100,6 +100,7 @@ class Model {
   const int64_t logit_width;  // floats of a row of logits
 
   const Products& products() const { return kernels.products[static_cast<int>(config.type)]; }
+  auto cell() const { return (is_rounded(config.type) ? kernels.quick_cell : kernels.cell)[config.cell]; }
   // Bytes of weights that each symbol of a single sequence reads.
   int64_t step_bytes() const;
 

@@ -35,8 +35,7 @@ void Walk::mogrify(size_t number, const float* before, const float* const* recei
   product(layer.reader, 4, turns[0], gates, row);
   for (int64_t r = 0; r < rows_; r++) base[static_cast<size_t>(r)] = own.gates.data() + r * row;
   product(layer.recurrent, 4, turns[1], gates, row);
-  const auto* cells = m_.config.type == WeightType::fp32 ? m_.kernels.cell : m_.kernels.quick_cell;
-  cells[MOGRIFIER]({rows_, lines, gates, row, nullptr, nullptr, h, s.c.data(), m_.width, nullptr});
+  m_.cell()({rows_, lines, gates, row, nullptr, nullptr, h, s.c.data(), m_.width, nullptr});
 }
 
 }  // namespace rhapsode::engine

@@ -19,6 +19,7 @@ namespace rhapsode::engine {
 // smaller parts of the same inputs.
 enum class WeightType { fp32, bf16, int8, split };
 constexpr int WEIGHT_TYPES = 4;
+// Whether less is kept of a weight than nearly all of fp32.
 constexpr bool is_rounded(WeightType type) { return type == WeightType::bf16 || type == WeightType::int8; }
 constexpr int64_t LINE = 16, GROUP = 4, STEP_BYTES = 64;
 

@@ -153,7 +153,7 @@ void Walk::recur(size_t number, int64_t T, const Team& team) {
   const Layer& layer = m_.layers[number];
   LayerState& s = states_[number];
   const Range lines = unit_part(m_.unit_lines, m_.gates, team).lines;
-  const auto* cells = is_rounded(m_.config.type) ? m_.kernels.quick_cell : m_.kernels.cell;
+  const auto cell = m_.cell();
   const bool gru = m_.config.cell == GRU, matrix = has_matrix(m_.config.cell);
   const bool multiplied = m_.config.cell == MLSTM;
   const std::vector<const float*> same(gru || multiplied ? static_cast<size_t>(rows_) : 0, layer.recurrent_base.data());
@@ -163,7 +163,7 @@ void Walk::recur(size_t number, int64_t T, const Team& team) {
   for (int64_t t = 0; t < T; t++, before = h, h += rows_ * m_.width) {
     const float* const* received = own.base.data() + t * rows_;
     if (!matrix) {
-      cells[m_.config.cell]({rows_, lines, nullptr, 0, received, before, h, s.c.data(), m_.width, layer.own.data()});
+      cell({rows_, lines, nullptr, 0, received, before, h, s.c.data(), m_.width, layer.own.data()});
       if (team.threads > 1 && t == T - 1) team.barrier();
       continue;
     }
@@ -182,8 +182,7 @@ void Walk::recur(size_t number, int64_t T, const Team& team) {
       some.last = std::min(some.first + most, lines.last);
       m_.products().product(layer.recurrent, gate_groups(gates, some), operand, rows_,
                             gru || multiplied ? same.data() : received, own.gates.data(), most * gates * LINE);
-      cells[m_.config.cell]({rows_, some, own.gates.data(), most * gates * LINE, received, before, h, s.c.data(), m_.width,
-                             nullptr});
+      cell({rows_, some, own.gates.data(), most * gates * LINE, received, before, h, s.c.data(), m_.width, nullptr});
     }
     if (team.threads > 1) team.barrier();
   }

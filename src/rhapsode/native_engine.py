@@ -25,7 +25,7 @@ class NativeEngine(Engine):
     writes = True
 
     def __init__(self, model: ModelFile, precision: Precision = "fp32", split: bool = False):
-        """split: fp32 by way of the matrix unit, which must be there: weights and what they meet are sums of two bf16."""
+        """split: fp32 by way of the matrix unit, which must be there: weights and inputs are sums of two bf16 each."""
         super().__init__(model)
         self.precision = precision
         parameters = {name: np.ascontiguousarray(value, np.float32) for name, value in model.parameters.items()}
