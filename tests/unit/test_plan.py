@@ -107,10 +107,9 @@ def test_a_cell_without_a_recurrent_matrix_gets_depth(corpus, cell):
     assert plan(corpus, cell="gru", minutes=1).model.layers == 1
 
 
-def test_the_mogrifier_gets_a_lower_rate(corpus):
-    usual, made = plan(corpus, minutes=1).train, plan(corpus, cell="mogrifier", minutes=1)
-    assert made.train.lr == usual.lr / 2
-    assert made.train.weight_decay == usual.weight_decay
+def test_the_mogrifier_gets_a_lower_rate_and_more_decay(corpus):
+    usual, made = plan(corpus, minutes=1).train, plan(corpus, cell="mogrifier", minutes=1).train
+    assert (made.lr, made.weight_decay) == (usual.lr / 2, 0.1)
     assert plan(corpus, cell="mogrifier", lr=0.01).train.lr == 0.01
 
 

@@ -26,7 +26,7 @@ TRAINED_LR, TRAINED_DROPOUT = 1e-3, 0.5
 """For a model that has learned from other text already: learning rate, part of the usual dropout; see docs/LOG.md."""
 CELL_RATES = {"mlstm": 0.5, "mogrifier": 0.5}
 """Learning rate of a cell, as a part of the rates here, which suit the others; see docs/LOG.md."""
-CELL_DECAYS = {"mlstm": 0.1}
+CELL_DECAYS = {"mlstm": 0.1, "mogrifier": 0.1}
 """Weight decay of a cell whose gradient explodes with the usual one; see docs/LOG.md."""
 AVERAGING = 0.99
 """Decay of the running average of the weights, where few passes are expected; see docs/LOG.md."""
@@ -181,7 +181,7 @@ def _choose_rate(c: _Chooser, lr: float, reason: str) -> None:
 def _choose_decay(c: _Chooser) -> None:
     cell = c.model.get("cell", "lstm")
     if cell in CELL_DECAYS and c.train.get("optimizer", TrainConfig.optimizer) == "adamw":
-        c.choose(c.train, "weight_decay", CELL_DECAYS[cell], f"holds the product of two matrices of {cell} in bounds")
+        c.choose(c.train, "weight_decay", CELL_DECAYS[cell], f"holds the product of matrices of {cell} in bounds")
 
 
 def _choose_validations(c: _Chooser, epochs: float, batches: Batches, corpus: Corpus) -> None:
