@@ -118,9 +118,14 @@ def _rhapsode(corpus: Corpus, seconds: float, seed: int, adapt: bool, backend: s
             nats["mixture"] = mixed["mixture"]["nats_per_token"]
             nats["dynamic"] = learning["dynamic"]["nats_per_token"]
             nats["both"] = learning["mixture"]["nats_per_token"]
-        config = ModelFile.load(out).config
         facts = {"steps": run["steps"], "symbols": run["tokens"], "parameters": run["parameters"]}
-        return Found(nats, facts | {"setting": f"{config.cell}, {config.layers} x {config.hidden}"})
+        return Found(nats, facts | {"setting": _setting(ModelFile.load(out))})
+
+
+def _setting(file: ModelFile) -> str:
+    config, networks = file.config, file.training["train"]["networks"]
+    one = f"{config.cell}, {config.layers} x {config.hidden // networks}"
+    return one if networks == 1 else f"{networks} of {one}"
 
 
 def _rhapsode_on_torch(corpus: Corpus, seconds: float, seed: int, adapt: bool) -> Found:
