@@ -1,8 +1,8 @@
 """How fast a model writes: the native engine in each precision, against torch and against the memory.
 
 The model is a character LSTM of one layer with random weights. First all must agree on its logits (parity); then all
-take turns, in short runs, and the table shows the median and the best run of each: on a machine that others use too,
-the best is nearer to what the program can do.
+take turns, in short runs, each with one before that is not counted; the table shows the median and the best run of
+each: on a machine that others use too, the best is nearer to what the program can do.
 
 What torch does is in generation_peers.py. The roofline is the time that one core needs to read the weights once,
 measured here with a loop that only reads, from whichever cache they lie in.
@@ -54,6 +54,7 @@ def main() -> None:
     for _ in range(options.rounds):
         for name, (threads, run) in contestants.items():
             _native.use_threads(threads)
+            run()  # the weights of the one before are in the caches
             began = time.perf_counter()
             symbols = run()
             found[name].append(symbols / (time.perf_counter() - began))
