@@ -35,6 +35,7 @@ from rhapsode.benchmark.contest import TURNS, Side, contest
 from rhapsode.benchmark.task import Entry, Task
 from rhapsode.benchmark.training import work_per_token
 from rhapsode.config import ModelConfig
+from rhapsode.errors import BenchmarkError
 
 GRID = {
     "cell": ["lstm", "gru", "rnn"],
@@ -103,7 +104,7 @@ def _best_isa() -> str:
 
 
 def _measured(points: Iterable[Point], args: argparse.Namespace) -> Iterator[tuple[Point, dict[str, Any]]]:
-    """Each point and what was found, until the time is up."""
+    """Each point and what was found, until the time is up; without parity a point is left out, and that is said."""
     begun = time.monotonic()
     for isa, group in itertools.groupby(points, lambda point: point.isa):
         with contextlib.ExitStack() as stack:
@@ -115,7 +116,11 @@ def _measured(points: Iterable[Point], args: argparse.Namespace) -> Iterator[tup
                 if time.monotonic() - begun > 60 * args.minutes:
                     return
                 entries = {entry: sides[entry.backend] for entry in _entries(point)}
-                speeds = contest(_task(point), entries, args.turns, args.seconds, args.cpu_time)
+                try:
+                    speeds = contest(_task(point), entries, args.turns, args.seconds, args.cpu_time)
+                except BenchmarkError as error:
+                    print(*point, f"left out: {error}", sep="  ", flush=True)
+                    continue
                 yield point, {"speeds": {entry.name: speed for entry, speed in speeds.items()}, "peak": peak}
 
 
