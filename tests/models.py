@@ -14,6 +14,8 @@ from rhapsode.nn.spec import parameter_spec
 from rhapsode.text.tokenizer import Tokenizer, tokenizer_from_json
 
 LETTERS = "\n ,.abdenorst"
+KINDS = [*((cell, "tanh") for cell in sorted(CELLS)), ("rnn", "relu")]
+"""Cells, with what their state goes through."""
 
 
 def char_tokenizer(characters: str = LETTERS, labels: tuple[str, ...] = ()) -> Tokenizer:
@@ -44,7 +46,7 @@ def random_model(
 @st.composite
 def model_fields(draw: st.DrawFn) -> dict[str, Any]:
     """Fields of a small `ModelConfig`, of every kind."""
-    cell = draw(st.sampled_from(sorted(CELLS)))
+    cell, nonlinearity = draw(st.sampled_from(KINDS))
     hidden = draw(st.integers(1, 33))
     source = draw(st.sampled_from(["one-hot", "embedding", "scalar"]))
     tied = source == "embedding" and draw(st.booleans())
@@ -52,7 +54,7 @@ def model_fields(draw: st.DrawFn) -> dict[str, Any]:
         "cell": cell,
         "hidden": hidden,
         "input": source,
-        "nonlinearity": draw(st.sampled_from(["tanh", "relu"])) if cell == "rnn" else "tanh",
+        "nonlinearity": nonlinearity,
         "layers": draw(st.integers(1, 3)),
         "embedding_size": hidden if tied else draw(st.integers(1, 17)),
         "tied": tied,
