@@ -21,6 +21,13 @@ constexpr bool RACES_ALONE = true;
 constexpr bool RACES_ALONE = false;
 #endif
 
+// What a sanitizer looks for shows in few steps of a training as in many.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr bool SANITIZED = true;
+#else
+constexpr bool SANITIZED = false;
+#endif
+
 inline int failures = 0;
 
 inline void check(bool condition, const std::string& what) {
