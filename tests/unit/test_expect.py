@@ -101,6 +101,20 @@ def test_a_sample_of_a_large_text_tells_what_all_of_it_tells(corpus, monkeypatch
     assert sample.error == pytest.approx(whole.error, rel=1)
 
 
+def test_a_sample_of_a_sorted_list_tells_what_all_of_it_tells(tmp_path, monkeypatch):
+    rng = random.Random(0)
+    roots = ["".join(rng.choice("aeioustrn") for _ in range(6)) for _ in range(300)]
+    words = {rng.choice(roots) + rng.choice(("", "s", "er", "ing")) + rng.choice("aeioustrn") for _ in range(12_000)}
+    listed = small_corpus(tmp_path, "\n".join(sorted(words)), documents="lines")
+    whole = count(listed)
+    monkeypatch.setattr("rhapsode.training.expect.LEARNED", 15_000)
+    monkeypatch.setattr("rhapsode.training.expect.MEASURED", 4_000)
+    monkeypatch.setattr("rhapsode.training.expect.MANY", 100)
+    sample = count(listed)
+    assert 14_900 < sample.learned <= 15_000
+    assert sample.nats == pytest.approx(whole.nats, rel=0.1)
+
+
 def test_lines_for_people():
     lines = list(Expectation(75.0, 1.38, 1.44, 1.5, 0.004).describe(900_000, 1 / math.log(2)))
     assert lines[0].startswith("about 1:15 minutes in all; held-out loss 1.38 to 1.44 nats/token, 1.99 to 2.08 bits")

@@ -120,3 +120,14 @@ def test_it_is_kept_with_the_corpus(tmp_path):
     manifest.write_text(whole.replace('"unit":', '"unity":'))
     with pytest.raises(CorpusError, match="damaged: 'unit'"):
         open_corpus(corpus.path)
+
+
+def test_the_example_of_common_passages_shows_the_most_telling_one(tmp_path):
+    rng = random.Random(4)
+    blank, common = " " * 300, noise(rng, 200)
+    text = noise(rng, 9000) + common + blank + noise(rng, 30_000) + blank + common + noise(rng, 1000)
+    assert small_corpus(tmp_path, text, documents="whole").overlap.example[0].strip() in common
+
+
+def test_an_example_of_white_space_is_white_space(tmp_path):
+    assert small_corpus(tmp_path, " " * 5000, documents="whole").overlap.example[0].isspace()

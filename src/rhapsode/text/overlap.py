@@ -35,6 +35,8 @@ TABLE_BITS = 22
 FACTOR = 0x9E3779B97F4A7C15
 EXCERPT = 60
 """Characters of an example."""
+EXAMPLES = 256
+"""Passages of which the one that shows most is the example: white space and rulers are found, too."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,10 @@ class _Hashes:
         return np.searchsorted(self.part.starts, starts, side="right") - 1
 
     def excerpt(self, start: int, end: int | None = None) -> str:
-        """How the text from here begins."""
+        """How the text from here begins, without white space around it unless it is nothing else."""
         end = min(start + EXCERPT, len(self.part.tokens)) if end is None else end
-        return self.tokenizer.decode(self.part.tokens[start:end].astype(np.int64))[:EXCERPT].strip()
+        text = self.tokenizer.decode(self.part.tokens[start:end].astype(np.int64))[:EXCERPT]
+        return text.strip() or text
 
     def opening(self, document: int) -> str:
         starts = self.part.starts
@@ -178,7 +181,11 @@ def _passages(train: _Hashes, held_out: _Hashes) -> Overlap:
         starts, at = known.find(_sampled(block, zeros))
         place[at] = starts
     found, there = wanted.starts[place[slot] >= 0], place[slot][place[slot] >= 0]
-    example = (held_out.excerpt(int(found[0])), train.excerpt(int(there[0]))) if len(found) else None
+    if not len(found):
+        return Overlap("symbols", 0, looked_at, None)
+    some = np.linspace(0, len(found) - 1, min(EXAMPLES, len(found))).astype(np.int64)
+    most = max(some, key=lambda i: len(set(held_out.excerpt(int(found[i])))))
+    example = held_out.excerpt(int(found[most])), train.excerpt(int(there[most]))
     return Overlap("symbols", _covered(found, held_out.width), looked_at, example)
 
 

@@ -32,7 +32,10 @@ from rhapsode.training.validation import validation_interval
 
 ORDERS = (1, 2, 3, 6)
 LEARNED, MEASURED, PIECES = 200_000, 50_000, 8
-"""Symbols of the samples, and of how many pieces each consists."""
+"""Symbols of the samples, and of how many pieces of a text each consists."""
+MANY = 1000
+"""So many documents of a sample, or more, are drawn one by one: of a sorted list, pieces would miss how whole ranges of
+its entries begin."""
 
 PLACE = (3.201, 0.588, -0.679, -0.398, -0.254, 0.511, 0.646, 0.057, 0.578)
 """Constants c, in the order of `_features`."""
@@ -83,12 +86,23 @@ def count(corpus: Corpus) -> Counting | None:
 
 
 def _sample(part: Part, size: int) -> np.ndarray:
-    """Positions of at most `size` tokens, in evenly spaced pieces."""
-    total, piece = len(part.tokens), size // PIECES
+    """Positions of at most `size` tokens, ascending: evenly spaced documents where they are many, else evenly spaced
+    pieces."""
+    total = len(part.tokens)
     if total <= size:
         return np.arange(total)
+    if (many := size * len(part.starts) // total) >= MANY:
+        chosen = np.linspace(0, len(part.starts) - 1, many).astype(np.int64)
+        return _stretches(part.starts[chosen], np.diff(part.starts, append=total)[chosen])[:size]
+    piece = size // PIECES
     starts = np.linspace(0, total - piece, PIECES).astype(np.int64)
-    return (starts[:, None] + np.arange(piece)).ravel()
+    return _stretches(starts, np.full(PIECES, piece))
+
+
+def _stretches(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The positions in stretches [N] that begin at `starts` [N] and have these `sizes` [N]."""
+    ends = np.cumsum(sizes)
+    return np.repeat(starts - ends + sizes, sizes) + np.arange(ends[-1])
 
 
 def expect(
