@@ -8,16 +8,15 @@
 
 namespace rhapsode::amx {
 
-// What an AMX layer gives: row tiles, turned ones where its maker has them, fp32 panels for layers of other kinds.
+// What an AMX layer gives: dense row tiles, turned ones where its maker has them, fp32 panels for layers of other kinds.
 class TileActivations : public Activations {
  public:
   RowTiles tiles;
   TurnedTiles turned;
-  // Whether they lie as one time step because it is not known of how many the rows are. Such are added up in fp32: the
-  // result must not depend on whether there was one step by chance.
-  bool flat = false;
+  // Whether it belongs to a residual stream in fp32, as its maker read panels: sums with it are taken in fp32.
+  bool of_panels = false;
 
-  int64_t rows() const override { return tiles.T * tiles.B; }
+  int64_t rows() const override { return tiles.rows(); }
   int64_t columns() const override { return tiles.columns; }
   ConstPanels panels() const override {
     const int64_t width = current_kernels().width;
@@ -31,35 +30,49 @@ class TileActivations : public Activations {
   mutable Buffer<float> panels_;
 };
 
-// Activations of any kind as tiles: a copy of its own, unless they are tiles already.
+// Activations as row tiles of T steps of B rows, and as turned tiles: a copy of its own, unless they lie so already.
 class TileReader {
  public:
-  // T and B as the reader sees them: rows = T * B.
+  // rows = T * B.
   void read(const Activations& x, int64_t T, int64_t B, bool with_turned) {
-    const auto* own = dynamic_cast<const TileActivations*>(&x);
-    if (own && !own->tiles.lies_as(T, B)) own = nullptr;
-    if (own && (own->turned.data || !with_turned)) {
-      tiles = {own->tiles.data, T, B, own->tiles.columns}, turned = own->turned;
-      return;
+    if (const auto* own = dynamic_cast<const TileActivations*>(&x)) {
+      set(own->tiles, own->turned, T, B, with_turned);
+      if (!needed_) return;
+    } else {
+      from_ = {}, panels_ = x.panels();
+      reserve(T, B, x.columns(), with_turned);
     }
-    tiles = {nullptr, T, B, x.columns()};
-    copy_.reserve(tiles.size());
-    tiles.data = copy_.data();
-    turned = {};
-    if (with_turned) {
-      turned_copy_.reserve(tiles.size() + tiles.width() * 2 * TILE);
-      turned = {turned_copy_.data(), tiles.blocks() + 1};
-    }
-    const ConstPanels panels = own ? ConstPanels{} : x.panels();
-    parallel([&](const Team& team) {
-      arrange(own ? &own->tiles : nullptr, &panels, tiles, turned, team.thread, team.threads);
-    });
+    parallel([&](const Team& team) { copy(team.thread, team.threads); });
+  }
+  // Of tiles, whose turned ones may be missing; `copy`, called by all threads, then does what is left to do.
+  void set(const RowTiles& x, const TurnedTiles& x_turned, int64_t T, int64_t B, bool with_turned) {
+    from_ = x;
+    tiles = {x.data, T, B, x.columns}, turned = x_turned;
+    const bool lies_so = x.T == T || (x.dense() && tiles.dense());
+    needed_ = !lies_so || (with_turned && !turned.data);
+    if (needed_) reserve(T, B, x.columns, with_turned);
+  }
+  void copy(int thread, int threads) const {
+    if (needed_) arrange(from_.data ? &from_ : nullptr, &panels_, tiles, turned, thread, threads);
   }
 
   RowTiles tiles;
   TurnedTiles turned;
 
  private:
+  void reserve(int64_t T, int64_t B, int64_t columns, bool with_turned) {
+    needed_ = true;
+    tiles = {nullptr, T, B, columns}, turned = {};
+    copy_.reserve(tiles.size());
+    tiles.data = copy_.data();
+    if (!with_turned) return;
+    turned_copy_.reserve(tiles.size() + tiles.width() * 2 * TILE);
+    turned = {turned_copy_.data(), tiles.blocks() + 1};
+  }
+
+  bool needed_ = false;
+  RowTiles from_;
+  ConstPanels panels_{};
   Buffer<bf16> copy_, turned_copy_;
 };
 

@@ -19,6 +19,15 @@ RHAPSODE_INLINE Vec from_panels(const ConstPanels& p, int64_t row, int64_t colum
   return _mm512_loadu_ps(p.data + column / p.width * p.stride + row * p.width + column % p.width);
 }
 
+// Of each row of block rb of `to` its place among the rows of `from`; -1 for padding.
+void find_rows(const RowTiles& from, const RowTiles& to, int64_t rb, int64_t* places) {
+  const int64_t R = to.blocks_a_step();
+  for (int64_t r = 0; r < PAIR; r++) {
+    const int64_t b = rb % R * PAIR + r;
+    places[r] = b < to.B ? from.place(rb / R * to.B + b) : -1;
+  }
+}
+
 // What to do with a finished block of a projection: two rows a piece.
 struct LineJob {
   const float* sums = nullptr;
@@ -45,52 +54,74 @@ struct Prefetch {
 
 void arrange(const RowTiles* from, const ConstPanels* panels, const RowTiles& to, const TurnedTiles& turned, int thread,
              int threads) {
-  const int64_t P = to.width(), R = to.blocks_a_step();
-  const Part part = part_of(to.blocks(), thread, threads);
+  const int64_t P = to.width();
+  const RowTiles rows = from ? *from : RowTiles{nullptr, 1, to.rows(), 0};
+  const Part part = part_of(to.blocks() * P, thread, threads);
+  int64_t block = -1, places[PAIR];
   alignas(64) bf16 words_of[2][TILE];
-  for (int64_t rb = part.first; rb < part.last; rb++) {
-    const int64_t t = rb / R, first = rb % R * PAIR;
-    for (int64_t k = 0; k < P; k++) {
-      for (int i = 0; i < 16; i++) {
-        Words x[2][2];
-        for (int j = 0; j < 2; j++) {
-          const int64_t r = 2 * i + j, b = first + r, row = t * to.B + b;
-          Vec v[2] = {zeros(), zeros()};
-          if (b < to.B) {
-            if (from) {
-              Words w = words(from->data + ((rb * 2 + (r >> 4)) * P + k) * TILE + (r & 15) * 32);
-              v[0] = low(w), v[1] = high(w);
-            } else {
-              for (int half = 0; half < 2; half++) v[half] = from_panels(*panels, row, k * PAIR + half * LANES);
-            }
+  for (int64_t item = part.first; item < part.last; item++) {
+    const int64_t rb = item / P, k = item % P;
+    if (rb != block) find_rows(rows, to, block = rb, places);
+    for (int i = 0; i < 16; i++) {
+      Words x[2][2];
+      for (int j = 0; j < 2; j++) {
+        const int64_t r = 2 * i + j;
+        Vec v[2] = {zeros(), zeros()};
+        if (places[r] >= 0) {
+          if (from) {
+            Words w = words(from->at(places[r], k));
+            v[0] = low(w), v[1] = high(w);
+          } else {
+            for (int half = 0; half < 2; half++) v[half] = from_panels(*panels, places[r], k * PAIR + half * LANES);
           }
-          x[j][0] = rounded(v[0]), x[j][1] = rounded(v[1]);
-          store(to.data + ((rb * 2 + (r >> 4)) * P + k) * TILE + (r & 15) * 32, joined(x[j][0], x[j][1]));
         }
-        store(words_of[0] + i * 32, joined(x[0][0], x[1][0]));
-        store(words_of[1] + i * 32, joined(x[0][1], x[1][1]));
+        x[j][0] = rounded(v[0]), x[j][1] = rounded(v[1]);
+        store(to.at(rb * PAIR + r, k), joined(x[j][0], x[j][1]));
       }
-      if (turned.data)
-        for (int half = 0; half < 2; half++)
-          store_transposed(words_of[half], turned.data + ((2 * k + half) * turned.pitch + rb) * TILE);
+      store(words_of[0] + i * 32, joined(x[0][0], x[1][0]));
+      store(words_of[1] + i * 32, joined(x[0][1], x[1][1]));
     }
+    if (turned.data)
+      for (int half = 0; half < 2; half++)
+        store_transposed(words_of[half], turned.data + ((2 * k + half) * turned.pitch + rb) * TILE);
+  }
+}
+
+void pack_tokens(const TokenSteps& from, bf16* to, int64_t to_pitch, int thread, int threads) {
+  const RowTiles steps{nullptr, from.T, from.B, 0}, dense{nullptr, 1, steps.rows(), 0};
+  const Part part = part_of(dense.blocks() * from.pairs, thread, threads);
+  int64_t block = -1, places[PAIR];
+  for (int64_t item = part.first; item < part.last; item++) {
+    const int64_t rb = item / from.pairs, q = item % from.pairs;
+    if (rb != block) find_rows(steps, dense, block = rb, places);
+    for (int half = 0; half < 2; half++)
+      for (int i = 0; i < 16; i++) {
+        Vec row[2] = {zeros(), zeros()};  // of a word; in the source not always of the same one
+        for (int j = 0; j < 2; j++) {
+          const int64_t place = places[2 * i + j];
+          if (place < 0) continue;
+          const Words w = words(from.tiles + ((q * from.pitch + place / PAIR) * 2 + half) * TILE + place % PAIR / 2 * 32);
+          row[j] = place & 1 ? high(w) : low(w);
+        }
+        store(to + ((q * to_pitch + rb) * 2 + half) * TILE + i * 32, joined(row[0], row[1]));
+      }
   }
 }
 
 void to_panels(const RowTiles& from, const Panels& to, int thread, int threads) {
-  const int64_t P = from.width(), R = from.blocks_a_step(), padded_columns = to.count() * to.width;
-  const Part part = part_of(from.T, thread, threads);
-  for (int64_t t = part.first; t < part.last; t++)
-    for (int64_t b = 0; b < from.B; b++)
-      for (int64_t k = 0; k < P; k++) {
-        Words w = words(from.data + ((t * R * 2 + (b >> 4)) * P + k) * TILE + (b & 15) * 32);
-        for (int half = 0; half < 2; half++) {
-          const int64_t c = k * PAIR + half * LANES;
-          if (c < padded_columns)
-            _mm512_storeu_ps(to.data + c / to.width * to.stride + (t * from.B + b) * to.width + c % to.width,
-                             half ? high(w) : low(w));
-        }
+  const int64_t P = from.width(), padded_columns = to.count() * to.width;
+  const Part part = part_of(from.rows(), thread, threads);
+  for (int64_t r = part.first; r < part.last; r++) {
+    const int64_t place = from.place(r);
+    for (int64_t k = 0; k < P; k++) {
+      const Words w = words(from.at(place, k));
+      for (int half = 0; half < 2; half++) {
+        const int64_t c = k * PAIR + half * LANES;
+        if (c < padded_columns)
+          _mm512_storeu_ps(to.data + c / to.width * to.stride + r * to.width + c % to.width, half ? high(w) : low(w));
       }
+    }
+  }
 }
 
 void project(const RowTiles& x, const bf16* forward_weights, const float* bias, const GateColumns& columns, bf16* lines,
@@ -169,7 +200,7 @@ RHAPSODE_INLINE void drop_block(const Kept& kept, const GateColumns& columns, in
 
 // The sums of pair q of columns over tiles [begin, end) of 32 rows.
 void add_rows(const RowSums& s, int64_t q, int64_t begin, int64_t end) {
-  const int64_t together = s.columns.pairs_a_block(), R = pairs(s.B);
+  const int64_t together = s.columns.pairs_a_block();
   float* gradient = s.gradient + (q / together * s.symbols * together + q % together) * PAIR;
   const bf16* from = s.d.tiles + s.d.source(q) * s.d.pitch * 2 * TILE;
   auto line = [&](int64_t symbol) { return gradient + symbol * together * PAIR; };
@@ -183,9 +214,8 @@ void add_rows(const RowSums& s, int64_t q, int64_t begin, int64_t end) {
   };
   Vec sum[2] = {zeros(), zeros()};
   for (int64_t rb = begin; rb < end; rb++) {
-    const int64_t rows = s.B - rb % R * PAIR;
     const bf16* tiles = from + rb * 2 * TILE;
-    for (int i = 0; i < 16 && 2 * i < rows; i++) {
+    for (int i = 0; i < 16; i++) {
       const Words w0 = words(tiles + i * 32), w1 = words(tiles + TILE + i * 32);
       if (s.lines) {
         add_to_line(rb * PAIR + 2 * i, low(w0), low(w1));
@@ -228,7 +258,7 @@ void add_column(const WeightGradient& w, int64_t q, Part inputs, int64_t begin, 
 
 void row_sums(const RowSums& s, int thread, int threads) {
   const Part part = part_of(s.columns.pairs_total(), thread, threads);
-  for (int64_t q = part.first; q < part.last; q++) add_rows(s, q, 0, s.T * pairs(s.B));
+  for (int64_t q = part.first; q < part.last; q++) add_rows(s, q, 0, s.tiles);
 }
 
 // The longer side of the matrix is shared out among the threads. What comes from beyond the second-level cache decides the

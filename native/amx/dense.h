@@ -10,19 +10,23 @@
 
 namespace rhapsode::amx {
 
-// A matrix of activations or their gradients [T * B, columns] as row tiles: row (t, b) lies at t * 32 * pairs(B) + b.
+// A matrix of activations or their gradients [T * B, columns] as row tiles: T steps of B rows, each of which begins a block.
+// Dense ones are one step of all rows, or of whole blocks, which is the same.
 struct RowTiles {
   bf16* data = nullptr;
   int64_t T = 0, B = 0, columns = 0;
 
+  int64_t rows() const { return T * B; }
   int64_t blocks_a_step() const { return pairs(B); }
   int64_t blocks() const { return T * pairs(B); }
   int64_t width() const { return pairs(columns); }
   int64_t size() const { return blocks() * width() * 2 * TILE; }
-  // Whether its rows lie where those of other sizes with the same product do: no padding between steps in either.
-  bool lies_as(int64_t other_T, int64_t other_B) const {
-    const bool dense = (T == 1 || B % PAIR == 0) && (other_T == 1 || other_B % PAIR == 0);
-    return (T == other_T && B == other_B) || (dense && T * B == other_T * other_B);
+  bool dense() const { return T == 1 || B % PAIR == 0; }
+  // Which of all 32 * blocks() rows, padding and all, row r is.
+  int64_t place(int64_t r) const { return r / B * blocks_a_step() * PAIR + r % B; }
+  // Columns [32 k, 32 k + 32) of row number `place`.
+  RHAPSODE_INLINE bf16* at(int64_t place, int64_t k) const {
+    return data + ((place >> 4) * width() + k) * TILE + (place & 15) * 32;
   }
 };
 
@@ -40,7 +44,7 @@ struct GateColumns {
   int64_t pairs_a_block() const { return gates * halves / 2; }
 };
 
-// to = from, as row tiles and, if wanted, turned ones. The source is row tiles, or else fp32 panels.
+// to = from, as row tiles and, if wanted, turned ones. The source is row tiles of steps of any length, or else fp32 panels.
 void arrange(const RowTiles* from, const ConstPanels* panels, const RowTiles& to, const TurnedTiles& turned, int thread,
              int threads);
 // The other way.
@@ -60,6 +64,13 @@ void add(const RowTiles& a, const RowTiles& b, const RowTiles& to, int thread, i
 // Token tiles [pairs][pitch][2] of row tiles.
 void arrange_tokens(const RowTiles& from, bf16* tokens, int64_t pitch, int thread, int threads);
 
+// Dense token tiles [pairs][to_pitch][2] of those of T steps of B rows, [pairs][pitch][2].
+struct TokenSteps {
+  const bf16* tiles;
+  int64_t pitch, pairs, T, B;
+};
+void pack_tokens(const TokenSteps& from, bf16* to, int64_t to_pitch, int thread, int threads);
+
 // Of a gated MLP: inner = gelu(gate) * up, as row tiles and, if wanted, turned ones; pairs of columns of a are gates and ups
 // of the same units in turn.
 void gate(const RowTiles& a, const RowTiles& inner, const TurnedTiles& turned, int thread, int threads);
@@ -76,12 +87,12 @@ struct TokenTiles {
 };
 
 // Sums of the rows of d by symbol: gradient [block][symbols][pairs of a block][2][16] (+)= factor * d. Without `lines`,
-// all rows belong to symbol 0. Rows: B of them a step of 32 * pairs(B).
+// all rows belong to symbol 0.
 struct RowSums {
   TokenTiles d;
   GateColumns columns;
-  int64_t symbols, T, B;
-  const int32_t* lines;  // [T * 32 pairs(B)], or null
+  int64_t symbols, tiles;
+  const int32_t* lines;  // [32 tiles], or null
   const float* factors;  // likewise, or null for ones
   float* gradient;
   bool accumulate;
@@ -120,22 +131,22 @@ void scaled_lines(const bf16* table, int64_t symbols, const int32_t* lines, cons
 
 // The output layer with softmax and cross-entropy over blocks of 32 rows [first_block, last_block) of x.
 struct OutputPass {
-  RowTiles x;
+  RowTiles x;                    // dense
   Kept kept;                     // of x
   int64_t first_block, last_block;
   const bf16* forward_weights;   // [Q][P][2]
   const bf16* backward_weights;  // [P][Q][2]
   const float* bias;             // [Q * 32]
   int64_t V, P, Q;
-  const int32_t* targets;        // [T * B]
+  const int32_t* targets;        // [rows]
   // Training: the gradients of scale * weights[r] * nats[r].
-  const float* weights;          // [T * B], or null for ones
+  const float* weights;          // [rows], or null for ones
   float scale;
   bf16* tokens;                  // token tiles [Q][tokens_pitch][2] from first_block on, or null: no training
   int64_t tokens_pitch;
   RowTiles d_x;
-  float* nats;                   // [T * B], or null
-  float* logits;                 // plain [T * B, V], or null
+  float* nats;                   // [rows], or null
+  float* logits;                 // plain [rows, V], or null
   float* scratch;                // [threads][output_scratch(Q)]
   bf16* tile_scratch;            // [threads][output_tiles(Q, P)]
 };

@@ -9,7 +9,7 @@
 
 namespace rhapsode::amx {
 
-// Lines of pre-activations [block][rows][pairs of a block][32], of which row r = t * 32 pairs(B) + b has number numbers[r].
+// Lines of pre-activations [block][rows][pairs of a block][32], of which row t * 32 pairs(B) + b has number numbers[..].
 struct GateLines {
   const bf16* lines;
   int64_t rows;
@@ -28,16 +28,16 @@ class TileGateInput {
   // Compute the lines; all threads.
   void forward(int thread, int threads);
   GateLines lines() const;
-  // What is to be done with the gates' gradients, as token tiles, for those of the table or the bias.
+  // What is to be done with the gates' gradients, as dense token tiles, for those of the table or the bias.
   RowSums sums(const TokenTiles& d, bool accumulate);
-  // Of vectors: from the gates' gradients, as token tiles and row tiles [.., Q pairs], to those of weight_ih and the
-  // vectors; all threads.
-  void backward(const TokenTiles& d, const bf16* d_rows, bool accumulate, int thread, int threads);
+  // Of vectors: from the gates' gradients, as dense token tiles and row tiles, to those of weight_ih and the vectors; all
+  // threads.
+  void backward(const TokenTiles& d, const RowTiles& d_rows, bool accumulate, int thread, int threads);
   // Gradient of the vectors, or null for ids. Call it before backward.
   const Activations* d_vectors();
 
  private:
-  int64_t rows() const { return T_ * pairs(B_) * PAIR; }
+  int64_t rows() const { return T_ * B_; }
   bool own_lines() const { return weight_ || factors_on_; }
 
   const RecurrentSpec spec_;
@@ -52,7 +52,7 @@ class TileGateInput {
   TileActivations d_vectors_;
   Buffer<bf16> lines_, d_vectors_data_;
   Buffer<float> factors_;
-  Buffer<int32_t> symbols_, numbers_;
+  Buffer<int32_t> symbols_, numbers_;  // by row; by row of the steps, 32 * pairs(B) of each
 };
 
 }  // namespace rhapsode::amx

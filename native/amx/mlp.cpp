@@ -16,10 +16,9 @@ class TileMlp : public GatedMlp {
   std::vector<Parameter*> parameters() override { return {&weight_in_, &weight_out_}; }
 
   const Activations& forward(const Activations& z, bool training) override {
-    const auto* tiles = dynamic_cast<const TileActivations*>(&z);
-    T_ = tiles ? tiles->tiles.T : 1, B_ = tiles ? tiles->tiles.B : z.rows();
-    reader_.read(z, T_, B_, training);
-    output_.flat = !tiles;
+    rows_ = z.rows();
+    output_.of_panels = !dynamic_cast<const TileActivations*>(&z);
+    reader_.read(z, 1, rows_, training);
     a_ = shape(a_data_, weight_in_.Q() * PAIR), inner_ = shape(inner_data_, M_), output_.tiles = shape(output_data_, H_);
     inner_turned_ = {};
     if (training) {
@@ -37,7 +36,7 @@ class TileMlp : public GatedMlp {
   }
 
   const Activations& backward(const Activations&, const Activations& d_output, bool accumulate) override {
-    d_reader_.read(d_output, T_, B_, false);
+    d_reader_.read(d_output, 1, rows_, false);
     const RowTiles d_inner = shape(d_inner_data_, M_), d = d_reader_.tiles;
     d_z_.tiles = shape(d_z_data_, H_);
     const int64_t blocks = a_.blocks(), pitch = blocks + 1;
@@ -57,7 +56,7 @@ class TileMlp : public GatedMlp {
 
  private:
   RowTiles shape(Buffer<bf16>& buffer, int64_t columns) const {
-    RowTiles tiles{nullptr, T_, B_, columns};
+    RowTiles tiles{nullptr, 1, rows_, columns};
     buffer.reserve(tiles.size());
     tiles.data = buffer.data();
     return tiles;
@@ -72,7 +71,7 @@ class TileMlp : public GatedMlp {
 
   const int64_t H_, M_;
   TileMatrix weight_in_, weight_out_;
-  int64_t T_ = 0, B_ = 0;
+  int64_t rows_ = 0;
   TileReader reader_, d_reader_;
   RowTiles a_, inner_;  // a: W_in z, then its gradient
   TurnedTiles inner_turned_;

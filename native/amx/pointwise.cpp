@@ -30,11 +30,6 @@ RHAPSODE_INLINE void store_tokens(Words even, Words odd, bf16* first, bf16* seco
   store(second, _mm512_ternarylogic_epi32(_mm512_srli_epi32(even, 16), odd, upper, blend));
 }
 
-// Row r of block rb and pair k of columns.
-RHAPSODE_INLINE bf16* row_of(const RowTiles& x, int64_t rb, int64_t k, int64_t r) {
-  return x.data + ((rb * 2 + (r >> 4)) * x.width() + k) * TILE + (r & 15) * 32;
-}
-
 }  // namespace
 
 void add(const RowTiles& a, const RowTiles& b, const RowTiles& to, int thread, int threads) {
@@ -51,7 +46,7 @@ void arrange_tokens(const RowTiles& from, bf16* tokens, int64_t pitch, int threa
     for (int64_t k = 0; k < from.width(); k++) {
       bf16* to = tokens + (k * pitch + rb) * 2 * TILE;
       for (int i = 0; i < 16; i++)
-        store_tokens(words(row_of(from, rb, k, 2 * i)), words(row_of(from, rb, k, 2 * i + 1)), to + i * 32, to + TILE + i * 32);
+        store_tokens(words(from.at(rb * PAIR + 2 * i, k)), words(from.at(rb * PAIR + 2 * i + 1, k)), to + i * 32, to + TILE + i * 32);
     }
 }
 
@@ -61,13 +56,13 @@ void gate(const RowTiles& a, const RowTiles& inner, const TurnedTiles& turned, i
   for (int64_t rb = part.first; rb < part.last; rb++)
     for (int64_t u = 0; u < inner.width(); u++) {
       for (int r = 0; r < PAIR; r++) {
-        const Words g = words(row_of(a, rb, 2 * u, r)), up = words(row_of(a, rb, 2 * u + 1, r));
-        store(row_of(inner, rb, u, r), joined(_mm512_mul_ps(Gelu(low(g)).value(), low(up)),
+        const Words g = words(a.at(rb * PAIR + r, 2 * u)), up = words(a.at(rb * PAIR + r, 2 * u + 1));
+        store(inner.at(rb * PAIR + r, u), joined(_mm512_mul_ps(Gelu(low(g)).value(), low(up)),
                                               _mm512_mul_ps(Gelu(high(g)).value(), high(up))));
       }
       if (!turned.data) continue;
       for (int i = 0; i < 16; i++)
-        store_tokens(words(row_of(inner, rb, u, 2 * i)), words(row_of(inner, rb, u, 2 * i + 1)), tokens[0] + i * 32,
+        store_tokens(words(inner.at(rb * PAIR + 2 * i, u)), words(inner.at(rb * PAIR + 2 * i + 1, u)), tokens[0] + i * 32,
                      tokens[1] + i * 32);
       for (int half = 0; half < 2; half++)
         store_transposed(tokens[half], turned.data + ((2 * u + half) * turned.pitch + rb) * TILE);
@@ -79,8 +74,8 @@ void gate_backward(const RowTiles& a, const RowTiles& d_inner, bf16* tokens, int
   for (int64_t rb = part.first; rb < part.last; rb++)
     for (int64_t u = 0; u < d_inner.width(); u++)
       for (int r = 0; r < PAIR; r++) {
-        bf16 *at_gate = row_of(a, rb, 2 * u, r), *at_up = row_of(a, rb, 2 * u + 1, r);
-        const Words g = words(at_gate), up = words(at_up), d = words(row_of(d_inner, rb, u, r));
+        bf16 *at_gate = a.at(rb * PAIR + r, 2 * u), *at_up = a.at(rb * PAIR + r, 2 * u + 1);
+        const Words g = words(at_gate), up = words(at_up), d = words(d_inner.at(rb * PAIR + r, u));
         const Gelu first(low(g)), second(high(g));
         store(at_gate, joined(_mm512_mul_ps(_mm512_mul_ps(low(d), low(up)), first.derivative()),
                               _mm512_mul_ps(_mm512_mul_ps(high(d), high(up)), second.derivative())));

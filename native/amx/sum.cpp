@@ -11,8 +11,8 @@ class TileSum : public Sum {
   const Activations& run(const Activations& a, const Activations& b) override {
     const auto* x = dynamic_cast<const TileActivations*>(&a);
     const auto* y = dynamic_cast<const TileActivations*>(&b);
-    if (!x || !y || x->flat || y->flat || !y->tiles.lies_as(x->tiles.T, x->tiles.B)) return Sum::run(a, b);
-    out_.tiles = {nullptr, x->tiles.T, x->tiles.B, x->tiles.columns};
+    if (!x || !y || x->of_panels || y->of_panels) return Sum::run(a, b);
+    out_.tiles = x->tiles;
     data_.reserve(out_.tiles.size());
     out_.tiles.data = data_.data();
     parallel([&](const Team& team) { add(x->tiles, y->tiles, out_.tiles, team.thread, team.threads); });
