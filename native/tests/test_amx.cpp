@@ -1,5 +1,7 @@
 // The products of the AMX path by themselves, in double precision, at awkward sizes. The operands are small multiples of
 // an eighth, so that every sum is exact and nothing but the results' own rounding may differ.
+#include <algorithm>
+
 #include "check.h"
 
 #if defined(RHAPSODE_HAS_AMX)
@@ -115,6 +117,26 @@ void products(const Shape& s, int threads) {
   check(sums_same, what + "sums of rows by symbol");
 }
 
+bool same_bits(const Buffer<bf16>& a, const Buffer<bf16>& b) { return std::equal(a.data(), a.data() + a.size(), b.data()); }
+
+// Steps of B rows and all rows one behind the other: from either to the other. The tokens only become dense.
+void packing(int64_t T, int64_t B, int64_t columns, int threads) {
+  const std::string what = "amx packing " + std::to_string(T) + " " + std::to_string(B) + " " + std::to_string(columns) + ": ";
+  const Matrix x = eighths_matrix(T * B, columns);
+  const Operand steps(x, T, B, threads), dense(x, 1, T * B, threads);
+  for (const Operand* to : {&dense, &steps}) {
+    const RowTiles& from = to == &dense ? steps.rows : dense.rows;
+    Operand found(eighths_matrix(T * B, columns), to->rows.T, to->rows.B, 1);
+    for (int i = 0; i < threads; i++) arrange(&from, nullptr, found.rows, found.turned, i, threads);
+    check(same_bits(found.row_data, to->row_data), what + "row tiles");
+    check(same_bits(found.turned_data, to->turned_data), what + "turned tiles");
+    if (to == &steps) continue;
+    const TokenSteps tokens{steps.token_data.data(), steps.turned.pitch, steps.rows.width(), T, B};
+    for (int i = 0; i < threads; i++) pack_tokens(tokens, found.token_data.data(), found.turned.pitch, i, threads);
+    check(same_bits(found.token_data, dense.token_data), what + "token tiles");
+  }
+}
+
 // Drawn bits are those of rhapsode.nn.masks, whoever draws them.
 void drawn(int64_t rows, int64_t columns, const Mask& mask, int threads) {
   DrawnMask own;
@@ -137,6 +159,9 @@ void test_amx() {
   const Shape shapes[] = {{1, 1, 1, 1}, {5, 1, 37, 7}, {3, 33, 100, 40}, {2, 17, 544, 70}, {70, 3, 33, 300}, {1, 40, 600, 2}};
   for (int threads : {1, 3})
     for (const Shape& shape : shapes) products(shape, threads);
+  for (int threads : {1, 3})
+    for (int64_t B : {1, 5, 8, 32, 33})
+      for (int64_t T : {1, 9, 70}) packing(T, B, 37, threads);
   drawn(1, 1, {5, 128, 2, 1, 1, 0}, 1);
   drawn(70, 67, {77, 60, 1.3f, 5, 9, 2}, 3);     // part of a batch, anew each step
   drawn(96, 512, {0x80000000u, 255, 256, 32, 0, 0}, 2);  // one mask a sequence

@@ -166,6 +166,8 @@ void recurrences(const std::string& isa) {
       recurrence(isa, {cell, table, 5, 1, 37, 7, tolerance});
       recurrence(isa, {cell, table, 3, 33, 100, 40, tolerance});
       recurrence(isa, {cell, table, 1, 17, 544, 3, tolerance});
+      recurrence(isa, {cell, table, 41, 5, 37, 7, tolerance});
+      recurrence(isa, {cell, table, 9, 8, 70, 40, tolerance});
     }
   }
 }
@@ -247,7 +249,7 @@ void test_bf16() {
       if (RACES_ALONE && threads == 1) continue;
       use_threads(threads);
       recurrences(isa);
-      for (int64_t rows : {1, 45})
+      for (int64_t rows : {1, 8, 45, 96})
         for (int64_t V : {2, 37, 1000}) output(isa, rows, V, 70);
       packing(isa);
     }
