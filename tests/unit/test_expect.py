@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 from pydoc_data.topics import topics
 
 import numpy as np
@@ -18,17 +19,16 @@ from rhapsode.training.start import start
 from texts import small_corpus, verses
 
 
-class Clock(Stopwatch):
+@pytest.fixture
+def clock(monkeypatch):
     """A machine of known speed."""
-
-    def speed(self, model, train, batches):
-        return Speed(10_000.0, 50_000.0)
+    monkeypatch.setattr("rhapsode.training.expect.measure_speed", lambda *_: Speed(10_000.0, 50_000.0))
 
 
 def expected(corpus, trained=False, **fields):
     model = {k: fields.pop(k) for k in ("hidden", "cell") if k in fields}
     config = ModelConfig(vocab_size=corpus.tokenizer.vocab_size, specials=corpus.tokenizer.specials, **model)
-    return expect(corpus, config, TrainConfig(**({"lr": 1e-2} | fields)), Clock(), trained)
+    return expect(corpus, config, TrainConfig(**({"lr": 1e-2} | fields)), trained)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_what_a_run_reaches_is_in_the_range(tmp_path, monkeypatch):
     assert f"loss {loss:.4f}, within the expected" in run.description.expected.compare(3.0, loss)
 
 
-def test_noise_is_not_expected_to_be_learned(tmp_path):
+def test_noise_is_not_expected_to_be_learned(tmp_path, clock):
     rng = random.Random(0)
     noise = small_corpus(tmp_path, "".join(rng.choice("abcdefgh") for _ in range(40_000)))
     found = expected(noise, epochs=3)
@@ -55,7 +55,7 @@ def test_noise_is_not_expected_to_be_learned(tmp_path):
     assert found.counting == pytest.approx(math.log(8), abs=0.02)
 
 
-def test_more_steps_mean_a_lower_loss_and_more_time(corpus):
+def test_more_steps_mean_a_lower_loss_and_more_time(corpus, clock):
     few, some, many = (expected(corpus, steps=steps) for steps in (5, 60, 600))
     assert few.high > some.high > many.high > many.low
     assert few.low > some.low > many.low
@@ -79,7 +79,7 @@ def test_a_range_is_one_whatever_the_figures():
         assert math.isfinite(high)
 
 
-def test_nothing_held_out_and_models_that_go_on(corpus, tmp_path):
+def test_nothing_held_out_and_models_that_go_on(corpus, tmp_path, clock):
     nothing = expected(small_corpus(tmp_path, verses(50), held_out=0), steps=3)
     assert (nothing.low, nothing.counting, nothing.error) == (None, None, None)
     assert "nothing is held out" in " ".join(nothing.describe(2000, 1.4))
@@ -116,8 +116,9 @@ def test_a_sample_of_a_sorted_list_tells_what_all_of_it_tells(tmp_path, monkeypa
 
 
 def test_lines_for_people():
-    lines = list(Expectation(75.0, 1.38, 1.44, 1.5, 0.004).describe(900_000, 1 / math.log(2)))
-    assert lines[0].startswith("about 1:15 minutes in all; held-out loss 1.38 to 1.44 nats/token, 1.99 to 2.08 bits")
+    lines = list(Expectation(75.0, 52.3, 1.38, 1.44, 1.5, 0.004).describe(900_000, 1 / math.log(2)))
+    assert lines[0].startswith("about 1:15 minutes in all, 52 passes over the text; held-out loss 1.38 to 1.44 nats")
+    assert "1.99 to 2.08 bits" in lines[0]
     assert "± 0.004 nats" in lines[1]
     assert next(Expectation(3.0).describe(4000, 1.4)).startswith("little text (4,000 characters)")
     assert [duration(s) for s in (0.25, 8.24, 59, 61, 3700)] == [
@@ -137,16 +138,33 @@ def test_speed_is_measured_on_batches_of_every_kind(tmp_path, batches):
     assert min(measure_speed(model, train, make_batches(lines.train, train), 0.02)) > 0
 
 
-def test_one_width_is_measured_and_others_are_reckoned(corpus, monkeypatch):
+def test_for_a_plan_one_width_is_measured_and_others_are_reckoned(corpus, monkeypatch):
     measured = []
     monkeypatch.setattr(speed, "measure_speed", lambda model, *_: measured.append(model.hidden) or Speed(1e3, 4e3))
     watch, train = Stopwatch(), TrainConfig(steps=1)
     batches = make_batches(corpus.train, train)
     wide, masked, narrow, deep = (
-        watch.speed(ModelConfig(vocab_size=9, **fields), train, batches)
+        watch.training(ModelConfig(vocab_size=9, **fields), train, batches)
         for fields in ({"hidden": 512}, {"hidden": 512, "dropconnect": 0.2}, {"hidden": 256}, {"layers": 2})
     )
-    assert wide == masked == deep == Speed(1e3, 4e3)
-    assert 2e3 < narrow.training < 4e3
-    assert narrow.reading / wide.reading == narrow.training / wide.training
+    assert wide == masked == deep == 1e3
+    assert 2e3 < narrow < 4e3
+    assert watch.training(ModelConfig(vocab_size=9, hidden=512), replace(train, networks=2), batches) == narrow / 2
     assert measured == [512, 512]
+
+
+def test_what_is_expected_is_timed_on_what_will_be_trained(corpus, monkeypatch):
+    timed = []
+    monkeypatch.setattr("rhapsode.training.expect.measure_speed", lambda *of: timed.append(of) or Speed(10_000.0, 5e4))
+    config = ModelConfig(vocab_size=corpus.tokenizer.vocab_size, hidden=64, dropout_output=0.3, dropconnect=0.2)
+    train = TrainConfig(minutes=0.5, networks=2)
+    found = expect(corpus, config, train)
+    assert [of[:2] for of in timed] == [(config, train)]
+    assert found.passes == pytest.approx(30 * 10_000 / make_batches(corpus.train, train).predictions)
+    assert f"{found.passes:.2g} passes over the text" in next(found.describe(10**6, 1.4))
+
+
+def test_joined_networks_are_timed_together(corpus):
+    model = ModelConfig(vocab_size=corpus.tokenizer.vocab_size, specials=2, hidden=16)
+    train = TrainConfig(steps=1, networks=2, batch_size=4, length=8)
+    assert min(measure_speed(model, train, make_batches(corpus.train, train), 0.02)) > 0

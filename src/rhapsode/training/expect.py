@@ -27,7 +27,7 @@ from rhapsode.text.corpus import Corpus, Part
 from rhapsode.training.calibration import MOST
 from rhapsode.training.expectation import Expectation
 from rhapsode.training.progress import Budget
-from rhapsode.training.speed import Speed, Stopwatch
+from rhapsode.training.speed import Speed, measure_speed
 from rhapsode.training.validation import validation_interval
 
 ORDERS = (1, 2, 3, 6)
@@ -105,25 +105,21 @@ def _stretches(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.repeat(starts - ends + sizes, sizes) + np.arange(ends[-1])
 
 
-def expect(
-    corpus: Corpus, model: ModelConfig, train: TrainConfig, stopwatch: Stopwatch, trained: bool = False
-) -> Expectation:
-    """What to expect of training `model` from now on; of a model that has learned from other text, no loss."""
+def expect(corpus: Corpus, model: ModelConfig, train: TrainConfig, trained: bool = False) -> Expectation:
+    """What to expect of training `model` from now on, on this machine, which is timed; of a model that has learned from
+    other text, no loss."""
     batches = make_batches(corpus.train, train)
-    speed = stopwatch.speed(model, train, batches)
-    budget = Budget.of(train, batches.steps_per_epoch)
-    seconds = _seconds(corpus, model, train, batches, speed)
+    speed = measure_speed(model, train, batches)
+    tokens = Budget.of(train, batches.steps_per_epoch).predictions(batches, lambda: speed.training)
+    seconds, passes = _seconds(corpus, model, train, batches, speed), tokens / batches.predictions
     counting = count(corpus)
     if counting is None:
-        return Expectation(seconds)
+        return Expectation(seconds, passes)
     error = None if math.isnan(counting.error) else counting.error
     if trained:
-        return Expectation(seconds, counting=counting.least, error=error)
-    tokens = (budget.seconds or 0.0) * speed.training
-    if budget.steps is not None:
-        tokens = budget.steps * batches.predictions / batches.steps_per_epoch
+        return Expectation(seconds, passes, counting=counting.least, error=error)
     low, high = loss_range(counting, model, train, batches, tokens)
-    return Expectation(seconds, low, high, counting.least, error)
+    return Expectation(seconds, passes, low, high, counting.least, error)
 
 
 def loss_range(

@@ -20,6 +20,8 @@ class Expectation:
 
     seconds: float
     """of the whole command"""
+    passes: float | None = None
+    """over the training part; None: an older version did not tell"""
     low: float | None = None
     """held-out nats per token, at least"""
     high: float | None = None
@@ -45,7 +47,8 @@ class Expectation:
                 f"little text ({chars:,} characters): the model will learn its spelling and layout and repeat much of "
                 "it; for more it needs a hundred times as much, or to go on --from a model of similar text"
             )
-        yield f"about {duration(self.seconds)} in all{self._loss(bits_per_char)}"
+        passes = "" if self.passes is None else f", {_rounded(self.passes)} passes over the text"
+        yield f"about {duration(self.seconds)} in all{passes}{self._loss(bits_per_char)}"
         if self.counting is not None:
             certain = certainty(self.counting, math.nan if self.error is None else self.error)
             yield f"held-out part: {certain}"
@@ -66,6 +69,11 @@ class Expectation:
             return time
         where = "below" if loss < self.low else "above" if loss > self.high else "within"
         return f"{time}; loss {loss:.4f}, {where} the expected {self.low:.3g} to {self.high:.3g}"
+
+
+def _rounded(passes: float) -> str:
+    """So exact as it can be known: 0.04, 3.7, 52."""
+    return f"{passes:.0f}" if passes >= 10 else f"{passes:.2g}"
 
 
 def duration(seconds: float) -> str:

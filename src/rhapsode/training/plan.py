@@ -17,6 +17,7 @@ from rhapsode.nn.joined import part_config
 from rhapsode.text.batches import Batches, make_batches
 from rhapsode.text.corpus import Corpus
 from rhapsode.training.expectation import LITTLE_TEXT
+from rhapsode.training.progress import Budget
 from rhapsode.training.validation import validation_interval
 
 DEFAULT_MINUTES = 1.0
@@ -96,7 +97,7 @@ def make_plan(
     if useful < tokens and not _names_budget(train):
         _choose_passes(chooser, most)
         tokens = useful
-    _choose_size(chooser, useful, "to learn from" if useful < tokens else "will be read")
+    _choose_size(chooser, useful)
     passes = tokens / batches.predictions
     joined = chooser.train.get("networks", 1) > 1
     _choose_dropout(
@@ -209,9 +210,9 @@ def _choose_networks(c: _Chooser, batches: Batches, symbols: int, speed: Speed) 
         c.choose(c.model, "hidden", c.train["networks"] * units, f"{c.train['networks']} networks of {units}")
 
 
-def _choose_size(c: _Chooser, tokens: float, how: str) -> None:
+def _choose_size(c: _Chooser, tokens: float) -> None:
     """A smaller network learns faster at first: the width, and the rate that suits it, by the tokens to be seen."""
-    few = f"about {float(f'{tokens:.2g}'):,.0f} symbols {how}"
+    few = f"suits about {float(f'{tokens:.2g}'):,.0f} symbols to learn from"
     hidden, lr = next((hidden, lr) for limit, hidden, lr in SIZES if tokens < limit)
     if "hidden" not in c.model:
         _choose_rate(c, lr, f"suits hidden {hidden}")
@@ -236,7 +237,7 @@ def _choose_dropout(c: _Chooser, epochs: float, symbols: int, part: float) -> No
     most = DROPOUT + 0.1 * math.log2(1e6 / max(1, symbols))
     p = round(part * min(0.5, most, max(0.0, 0.1 * math.log2(max(epochs, 1) / 1.75))), 2)
     if p >= 0.1:
-        c.choose(c.model, "dropout_output", p, f"about {epochs:.0f} passes over the text are expected")
+        c.choose(c.model, "dropout_output", p, f"suits about {epochs:.0f} passes over the text")
         if c.model.get("layers", 1) > 1:
             c.choose(c.model, "dropout", p, "likewise, between the layers")
     if p >= 0.2 and has_recurrent_matrix(c.model.get("cell", "lstm")):
@@ -252,9 +253,5 @@ def _choose_averaging(c: _Chooser, epochs: float) -> None:
 def _expected_tokens(c: _Chooser, batches: Batches, speed: Speed) -> float:
     """How many symbols the budget lets the usual network read."""
     train = TrainConfig(**c.train)
-    if train.epochs is not None:
-        return train.epochs * batches.predictions
-    if train.steps is not None:
-        return train.steps * batches.predictions / batches.steps_per_epoch
     usual = ModelConfig(**{name: value for name, value in c.model.items() if name != "tied"})
-    return (train.minutes or 0) * 60 * speed(usual, train, batches)
+    return Budget.of(train, batches.steps_per_epoch).predictions(batches, lambda: speed(usual, train, batches))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from rhapsode.config import TrainConfig
+from rhapsode.text.batches import Batches
 
 
 @dataclass
@@ -81,3 +83,10 @@ class Budget:
     def used(self, step: int, seconds: float) -> float:
         """The part that is used up, from 0; 1 or more: the run is over."""
         return step / self.steps if self.steps is not None else seconds / (self.seconds or 1)
+
+    def predictions(self, batches: Batches, speed: Callable[[], float]) -> float:
+        """How many symbols it lets a machine learn from that trains on so many a second, which is asked only where it
+        matters."""
+        if self.steps is not None:
+            return self.steps * batches.predictions / batches.steps_per_epoch
+        return (self.seconds or 0.0) * speed()

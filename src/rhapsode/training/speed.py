@@ -19,6 +19,7 @@ from rhapsode.text.batches import Batches
 MOST_SYMBOLS = 1 << 15
 """Of a batch that is measured: a larger one costs about as much a symbol."""
 READ_ROWS, READ_LENGTH = 32, 64
+SECONDS = 0.2
 CHUNKS = 8
 """Times are taken over so many chunks of steps, of which the middle half counts: what else the machine does for a
 moment changes nothing."""
@@ -36,31 +37,25 @@ class Speed(NamedTuple):
 
 
 class Stopwatch:
-    """Measures each configuration once, but for what changes no speed worth telling: rates, masks and budgets. What
-    other widths would do is reckoned from one that was measured."""
+    """How fast configurations are trained, well enough for a plan: each is measured once, but for what changes little
+    (rates, masks and budgets); what other widths would do is reckoned from one that was measured."""
 
-    def __init__(self, seconds: float = 0.2):
-        self.seconds, self._known = seconds, dict[ModelConfig, tuple[int, Speed]]()
+    def __init__(self) -> None:
+        self._known = dict[ModelConfig, tuple[int, float]]()
 
     def training(self, model: ModelConfig, train: TrainConfig, batches: Batches) -> float:
-        """Predictions a second of training."""
-        return self.speed(model, train, batches).training
-
-    def speed(self, model: ModelConfig, train: TrainConfig, batches: Batches) -> Speed:
+        """Predictions a second."""
         if (networks := train.networks) > 1:
-            alone = replace(train, networks=1)
-            a_part = self.speed(part_config(model, networks), alone, batches)
-            return Speed(a_part.training / networks, self.speed(model, alone, batches).reading)
+            return self.training(part_config(model, networks), replace(train, networks=1), batches) / networks
         key = replace(model, dropout_input=0.0, dropout=0.0, dropout_output=0.0, dropconnect=0.0)
         key = replace(key, hidden=1, embedding_size=1)
         if key not in self._known:
-            self._known[key] = model.hidden, measure_speed(model, train, batches, self.seconds)
+            self._known[key] = model.hidden, measure_speed(model, train, batches).training
         hidden, speed = self._known[key]
-        narrower = (hidden / model.hidden) ** WIDTH
-        return Speed(narrower * speed.training, narrower * speed.reading)
+        return (hidden / model.hidden) ** WIDTH * speed
 
 
-def measure_speed(model: ModelConfig, train: TrainConfig, batches: Batches, seconds: float) -> Speed:
+def measure_speed(model: ModelConfig, train: TrainConfig, batches: Batches, seconds: float = SECONDS) -> Speed:
     """Train for about `seconds` on the first batches of the text, after a step that warms up; and read a little."""
     learner = make_learner(model, train, initial_parameters(replace(model, init="normal")))
     return Speed(_training(learner, train, batches, seconds), _reading(learner, seconds / 4))

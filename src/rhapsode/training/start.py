@@ -125,10 +125,10 @@ def _planned(
     corpus: Corpus, fields: Mapping[str, Any], base: ModelFile | None, begun: float
 ) -> tuple[Plan, Expectation]:
     """The plan, and what to expect; `begun`: when the command was."""
-    groups, stopwatch = split_fields(fields), Stopwatch()
+    groups = split_fields(fields)
     of_model = groups[ModelConfig] if base is None else model_fields(base, groups[ModelConfig])
-    plan = make_plan(corpus, of_model, groups[TrainConfig], stopwatch.training, trained=base is not None)
-    expected = expect(corpus, plan.model, plan.train, stopwatch, base is not None)
+    plan = make_plan(corpus, of_model, groups[TrainConfig], Stopwatch().training, trained=base is not None)
+    expected = expect(corpus, plan.model, plan.train, trained=base is not None)
     return plan, replace(expected, seconds=expected.seconds + time.perf_counter() - begun)
 
 
