@@ -25,6 +25,8 @@ WIDTH = 32
 """Prefixes that are followed side by side, at least; four for each choice that is asked for."""
 LONGEST = 32
 """Symbols of a continuation; one that has no end yet is cut there."""
+NEVER = np.float32(-1e9)
+"""Logit of a symbol that is written only where no other may be."""
 
 
 class Choice(NamedTuple):
@@ -77,6 +79,12 @@ def choices(engine: Engine, position: Position, count: int, ended: bool = False)
         if prefix.whole and prefix.text not in found:
             found[prefix.text] = _choice(prefix, prefix.log_probability)
     return sorted(found.values(), key=lambda choice: -choice.probability)[:count]
+
+
+def after_word(engine: Engine, position: Position) -> Position:
+    """The same place in a text, where its last word is complete: nothing that is written next goes on with it."""
+    goes_on = symbols_of(cast(Hashable, engine.tokenizer)).goes_on
+    return position._replace(logits=np.where(goes_on, NEVER, position.logits))
 
 
 def in_word(character: str) -> bool:

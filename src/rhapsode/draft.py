@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rhapsode.choices import Choice, choices, in_word
+from rhapsode.choices import Choice, after_word, choices, in_word
 from rhapsode.errors import ConfigError
 from rhapsode.labels import likeliest
 from rhapsode.session import Mark
@@ -87,12 +87,14 @@ class Draft:
         self.session.skim(text)
 
     def write(self, **sampling: Any) -> Iterator[str]:
-        """Let the model go on, by the fields of `SamplingConfig`, in pieces as they come. All of it is one change, also
-        where the caller stops early.
+        """Let the model go on, by the fields of `SamplingConfig`, in pieces as they come; not with a word that was
+        chosen. All of it is one change, also where the caller stops early.
 
         Raises:
             ConfigError: a field is unknown or its value is not allowed.
         """
+        if self._ended:
+            self.session.position = after_word(self.session.engine, self.session.position)
         pieces = self.session.stream(**sampling)
         self._keep()
         return self._noted(pieces)

@@ -81,6 +81,19 @@ def test_a_word_that_was_chosen_is_not_gone_on_with():
     assert any(in_word(choice.text[0]) for choice in draft.choices(9))
 
 
+@pytest.mark.parametrize("kind", ["char", "byte", "word", "bpe"])
+@pytest.mark.parametrize("how", [{}, {"temperature": 0}, {"typical_p": 0.9}, {"beams": 2}])
+def test_what_the_model_writes_leaves_a_chosen_word_as_it_is(kind, how):
+    draft = Draft(model_of(kind), "a ")
+    draft.take(next(c for c in draft.choices(9) if in_word(c.text[-1])))
+    before = draft.text
+    for seed in range(12):
+        list(draft.write(length=3, seed=seed, **how))
+        assert not in_word(draft.text[len(before) :][:1] or " ")
+        draft.undo()
+        assert draft.text == before
+
+
 @pytest.mark.parametrize("kind", ["char", "byte"])
 def test_a_choice_that_is_taken_has_been_read(kind):
     model = model_of(kind)
