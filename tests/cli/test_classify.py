@@ -47,6 +47,13 @@ def test_training(data, capsys):
     assert "Umbrian, Zembla" in capsys.readouterr().out
 
 
+def test_classes_of_which_nothing_can_be_measured_are_named(data, capsys):
+    table = (data / "names.csv").read_text() + "Qo,Rare\n"
+    (data / "rare.csv").write_text(table)
+    assert train(data, "--json", "--epochs", "1", out="rare.safetensors", source="rare.csv") == 0
+    assert "too few texts to hold one out, so that nothing is measured: Rare\n" in capsys.readouterr().err
+
+
 def test_using(data, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"lallo\n\nkykyx\n")))
     model = str(data / "names.safetensors")

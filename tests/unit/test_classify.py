@@ -285,6 +285,15 @@ def test_a_file_or_folder_a_class(tmp_path):
     ]
 
 
+def test_lines_are_texts_where_a_class_has_no_blank_lines(tmp_path):
+    verse = [f"a line that is rather long for an entry, number {i}" for i in range(40)]
+    (tmp_path / "blocks.txt").write_text("\n\n".join(verse))
+    (tmp_path / "sayings.txt").write_text("\n".join(verse))
+    labels = read(tmp_path)[1]
+    assert (labels.count("blocks"), labels.count("sayings")) == (40, 40)
+    assert read(tmp_path / "sayings.txt", documents="blank-lines")[0] == ["\n".join(verse)]
+
+
 def test_what_cannot_be_read(tmp_path):
     (tmp_path / "a.csv").write_text("text,label\nciao,it\nx,\n")
     (tmp_path / "b.txt").write_text("ciao\n")

@@ -5,8 +5,8 @@
     several files and folders     likewise
 
 The texts of a class that is a folder are its files; of a class that is a file, its lines where every such file looks
-like a list of short entries, else what stands between blank lines; `CorpusConfig.documents` can say otherwise. The
-class ``Italian`` may be called ``Italian``, ``Italian.txt`` or ``Italian.txt.gz``.
+like a list of short entries or one has next to no blank lines, else what stands between those; `CorpusConfig.documents`
+can say otherwise. The class ``Italian`` may be called ``Italian``, ``Italian.txt`` or ``Italian.txt.gz``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import glob
 import tempfile
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,9 @@ from rhapsode.text.reading import Reader, new_decoder, unpacked
 from rhapsode.text.source import Source, find_sources
 
 Note = Callable[[str], None]
+
+FEWEST_BLOCKS = 20
+"""A longer text with fewer blocks between blank lines than this is not made of such blocks."""
 
 
 class Labelled(NamedTuple):
@@ -96,13 +100,23 @@ def _note_empty(reader: Reader, note: Note) -> None:
 def _of_classes(found: dict[str, list[Source]], config: CorpusConfig) -> list[tuple[str, str]]:
     """The texts of a file or folder a class."""
     files = [source for root, own in found.items() for source in own if not Path(root).is_dir()]
-    usual = "lines" if are_lists(files, config) else "blank-lines"
+    usual = "lines" if are_lists(files, config) or any(_is_one_block(file, config) for file in files) else "blank-lines"
     pairs = list[tuple[str, str]]()
     for root, own in found.items():
         mode = ("files" if Path(root).is_dir() else usual) if config.documents == "auto" else config.documents
         readers = [Reader(source.path, source.name, config) for source in own]
         pairs += [(text, _class_of(Path(root))) for text in joined(documents(readers, mode))]
     return pairs
+
+
+def _is_one_block(source: Source, config: CorpusConfig) -> bool:
+    """Whether a file has many lines, and next to no blank ones."""
+
+    def many(mode: str) -> bool:
+        found = joined(documents([Reader(source.path, source.name, config)], mode))
+        return sum(1 for _ in islice(found, FEWEST_BLOCKS)) == FEWEST_BLOCKS
+
+    return many("lines") and not many("blank-lines")
 
 
 def _class_of(root: Path) -> str:

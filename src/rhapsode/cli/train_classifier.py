@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rhapsode.cli.options import CommandOptions, UsageError, argument, config_options
 from rhapsode.cli.output import note, print_json
 from rhapsode.config import NOT_OF_CLASSIFIERS, ClassifierConfig, CorpusConfig, ModelConfig, TrainConfig, option
-from rhapsode.errors import SourceError
+from rhapsode.errors import SourceError, listed
 
 if TYPE_CHECKING:
     from rhapsode.classify.file import ClassifierFile
@@ -60,6 +60,8 @@ def run(options: Options) -> int:
         raise SourceError(f"all {len(texts):,} texts are of one class, {labels[0]!r}: expected at least two classes")
     learned, held_out = hold_out(texts, labels, config)
     note(f"text      {len(learned[0]):,} of {len(set(labels)):,} classes to learn from, {len(held_out[0]):,} held out")
+    if held_out[0] and (unmeasured := sorted(set(labels) - set(held_out[1]))):
+        note(f"too few texts to hold one out, so that nothing is measured: {listed(unmeasured)}")
     progress = Progress()
     file = learn(learned, held_out if held_out[0] else None, fields, progress.epoch, progress.step)
     names = [Path(name).name for name in options.source]
