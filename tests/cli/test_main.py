@@ -233,6 +233,22 @@ def python(code: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, **options)
 
 
+@pytest.mark.parametrize(
+    ("words", "threads"),
+    [
+        (["train-classifier", "no such file"], "1"),
+        (["info", "no such file"], "1"),
+        (["train", "no such file", "--backend", "torch"], None),
+        (["bench", "--help"], None),
+    ],
+)
+def test_numpy_takes_no_threads_beside_the_core(monkeypatch, words, threads):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    frame.main(words)
+    assert os.environ.get("OPENBLAS_NUM_THREADS") == threads
+
+
 def test_version_and_module():
     from importlib.metadata import version
 

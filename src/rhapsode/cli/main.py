@@ -39,9 +39,6 @@ COMMANDS = {
 }
 """Each command, whose module has the same name (with _ for -, and after a word of Python's), and its help."""
 
-WRITING = ("generate", "write")
-"""Commands that leave all work to the native engine: threads of numpy's BLAS would only take time to start."""
-
 EPILOG = """\
 MODEL is a run folder or a model file; SOURCE is a file, a folder, a glob, - or
 a prepared corpus. 'rhapsode COMMAND --help' shows a command's options.
@@ -86,12 +83,18 @@ def _dispatch(words: list[str]) -> int:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else "see rhapsode --help"
         return _complain(f"{command!r}: no such command; {hint}", 2)
-    if command in WRITING:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if command != "bench" and "torch" not in " ".join(rest):  # torch may use the same BLAS
+        _leave_processors_to_the_core()
     module = module_of(command)
     from rhapsode.cli.options import parse
 
     return module.run(parse(module.Options, rest, f"rhapsode {command}"))
+
+
+def _leave_processors_to_the_core() -> None:
+    """Let numpy's BLAS have no threads: what they find to do takes no time to speak of, and between they spin, on
+    processors that the core's own need."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def module_of(command: str) -> Any:
