@@ -8,7 +8,8 @@
 
 namespace rhapsode::amx {
 
-// What an AMX layer gives: dense row tiles, turned ones where its maker has them, fp32 panels for layers of other kinds.
+// What an AMX layer gives: row tiles of steps of any length, turned ones where its maker has them, fp32 panels for layers of
+// other kinds.
 class TileActivations : public Activations {
  public:
   RowTiles tiles;
@@ -30,27 +31,30 @@ class TileActivations : public Activations {
   mutable Buffer<float> panels_;
 };
 
-// Activations as row tiles of T steps of B rows, and as turned tiles: a copy of its own, unless they lie so already.
+// Activations as row tiles of some shape, and as turned tiles: a copy of its own, unless they lie so already.
 class TileReader {
  public:
-  // rows = T * B.
-  void read(const Activations& x, int64_t T, int64_t B, bool with_turned) {
+  void read(const Activations& x, const RowTiles& shape, bool with_turned) {
     if (const auto* own = dynamic_cast<const TileActivations*>(&x)) {
-      set(own->tiles, own->turned, T, B, with_turned);
+      set(own->tiles, own->turned, shape, with_turned);
       if (!needed_) return;
     } else {
       from_ = {}, panels_ = x.panels();
-      reserve(T, B, x.columns(), with_turned);
+      reserve(shape, with_turned);
     }
     parallel([&](const Team& team) { copy(team.thread, team.threads); });
   }
+  // In steps as they are, or dense where that spares an eighth of the blocks or more.
+  void read_packed(const Activations& x, bool with_turned) {
+    const auto* own = dynamic_cast<const TileActivations*>(&x);
+    read(x, own ? own->tiles.packed(7) : RowTiles{nullptr, 1, x.rows(), x.columns()}, with_turned);
+  }
   // Of tiles, whose turned ones may be missing; `copy`, called by all threads, then does what is left to do.
-  void set(const RowTiles& x, const TurnedTiles& x_turned, int64_t T, int64_t B, bool with_turned) {
+  void set(const RowTiles& x, const TurnedTiles& x_turned, const RowTiles& shape, bool with_turned) {
     from_ = x;
-    tiles = {x.data, T, B, x.columns}, turned = x_turned;
-    const bool lies_so = x.T == T || (x.dense() && tiles.dense());
-    needed_ = !lies_so || (with_turned && !turned.data);
-    if (needed_) reserve(T, B, x.columns, with_turned);
+    tiles = shape, tiles.data = x.data, turned = x_turned;
+    needed_ = !x.lies_as(shape) || (with_turned && !turned.data);
+    if (needed_) reserve(shape, with_turned);
   }
   void copy(int thread, int threads) const {
     if (needed_) arrange(from_.data ? &from_ : nullptr, &panels_, tiles, turned, thread, threads);
@@ -60,9 +64,9 @@ class TileReader {
   TurnedTiles turned;
 
  private:
-  void reserve(int64_t T, int64_t B, int64_t columns, bool with_turned) {
+  void reserve(const RowTiles& shape, bool with_turned) {
     needed_ = true;
-    tiles = {nullptr, T, B, columns}, turned = {};
+    tiles = shape, turned = {};
     copy_.reserve(tiles.size());
     tiles.data = copy_.data();
     if (!with_turned) return;

@@ -19,13 +19,10 @@ RHAPSODE_INLINE Vec from_panels(const ConstPanels& p, int64_t row, int64_t colum
   return _mm512_loadu_ps(p.data + column / p.width * p.stride + row * p.width + column % p.width);
 }
 
-// Of each row of block rb of `to` its place among the rows of `from`; -1 for padding.
-void find_rows(const RowTiles& from, const RowTiles& to, int64_t rb, int64_t* places) {
-  const int64_t R = to.blocks_a_step();
-  for (int64_t r = 0; r < PAIR; r++) {
-    const int64_t b = rb % R * PAIR + r;
-    places[r] = b < to.B ? from.place(rb / R * to.B + b) : -1;
-  }
+// Of each row of a block of `to` its place among the rows of `from`; -1 for padding.
+void find_rows(const RowTiles& from, const RowTiles& to, int64_t block, int64_t* places) {
+  const int64_t first = to.first_row(block), rows = to.rows_in(block);
+  for (int64_t r = 0; r < PAIR; r++) places[r] = r < rows ? from.place(first + r) : -1;
 }
 
 // What to do with a finished block of a projection: two rows a piece.
@@ -62,28 +59,18 @@ void arrange(const RowTiles* from, const ConstPanels* panels, const RowTiles& to
   for (int64_t item = part.first; item < part.last; item++) {
     const int64_t rb = item / P, k = item % P;
     if (rb != block) find_rows(rows, to, block = rb, places);
+    auto row = [&](int64_t r) __attribute__((always_inline)) {
+      if (places[r] < 0) return _mm512_setzero_si512();
+      if (from) return words(from->at(places[r], k));
+      return joined(from_panels(*panels, places[r], k * PAIR), from_panels(*panels, places[r], k * PAIR + LANES));
+    };
     for (int i = 0; i < 16; i++) {
-      Words x[2][2];
-      for (int j = 0; j < 2; j++) {
-        const int64_t r = 2 * i + j;
-        Vec v[2] = {zeros(), zeros()};
-        if (places[r] >= 0) {
-          if (from) {
-            Words w = words(from->at(places[r], k));
-            v[0] = low(w), v[1] = high(w);
-          } else {
-            for (int half = 0; half < 2; half++) v[half] = from_panels(*panels, places[r], k * PAIR + half * LANES);
-          }
-        }
-        x[j][0] = rounded(v[0]), x[j][1] = rounded(v[1]);
-        store(to.at(rb * PAIR + r, k), joined(x[j][0], x[j][1]));
-      }
-      store(words_of[0] + i * 32, joined(x[0][0], x[1][0]));
-      store(words_of[1] + i * 32, joined(x[0][1], x[1][1]));
+      const Words even = row(2 * i), odd = row(2 * i + 1);
+      store(to.at(rb * PAIR + 2 * i, k), even), store(to.at(rb * PAIR + 2 * i + 1, k), odd);
+      if (turned.data) store_tokens(even, odd, words_of[0] + i * 32, words_of[1] + i * 32);
     }
-    if (turned.data)
-      for (int half = 0; half < 2; half++)
-        store_transposed(words_of[half], turned.data + ((2 * k + half) * turned.pitch + rb) * TILE);
+    for (int half = 0; turned.data && half < 2; half++)
+      store_transposed(words_of[half], turned.data + ((2 * k + half) * turned.pitch + rb) * TILE);
   }
 }
 
@@ -94,16 +81,19 @@ void pack_tokens(const TokenSteps& from, bf16* to, int64_t to_pitch, int thread,
   for (int64_t item = part.first; item < part.last; item++) {
     const int64_t rb = item / from.pairs, q = item % from.pairs;
     if (rb != block) find_rows(steps, dense, block = rb, places);
+    const bf16* tiles = from.tiles + q * from.pitch * 2 * TILE;
     for (int half = 0; half < 2; half++)
       for (int i = 0; i < 16; i++) {
-        Vec row[2] = {zeros(), zeros()};  // of a word; in the source not always of the same one
-        for (int j = 0; j < 2; j++) {
-          const int64_t place = places[2 * i + j];
-          if (place < 0) continue;
-          const Words w = words(from.tiles + ((q * from.pitch + place / PAIR) * 2 + half) * TILE + place % PAIR / 2 * 32);
-          row[j] = place & 1 ? high(w) : low(w);
+        auto line = [&](int64_t place) { return words(tiles + (place / PAIR * 2 + half) * TILE + place % PAIR / 2 * 32); };
+        const int64_t even = places[2 * i], odd = places[2 * i + 1];
+        Words word;
+        if (even >= 0 && even % 2 == 0 && odd == even + 1) {  // the source's word is that of the same two rows
+          word = line(even);
+        } else {
+          auto row = [&](int64_t place) { return place < 0 ? zeros() : place % 2 ? high(line(place)) : low(line(place)); };
+          word = joined(row(even), row(odd));
         }
-        store(to + ((q * to_pitch + rb) * 2 + half) * TILE + i * 32, joined(row[0], row[1]));
+        store(to + ((q * to_pitch + rb) * 2 + half) * TILE + i * 32, word);
       }
   }
 }
@@ -214,8 +204,9 @@ void add_rows(const RowSums& s, int64_t q, int64_t begin, int64_t end) {
   };
   Vec sum[2] = {zeros(), zeros()};
   for (int64_t rb = begin; rb < end; rb++) {
+    const int64_t rows = s.shape.rows_in(rb);
     const bf16* tiles = from + rb * 2 * TILE;
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; 2 * i < rows; i++) {
       const Words w0 = words(tiles + i * 32), w1 = words(tiles + TILE + i * 32);
       if (s.lines) {
         add_to_line(rb * PAIR + 2 * i, low(w0), low(w1));
@@ -258,7 +249,7 @@ void add_column(const WeightGradient& w, int64_t q, Part inputs, int64_t begin, 
 
 void row_sums(const RowSums& s, int thread, int threads) {
   const Part part = part_of(s.columns.pairs_total(), thread, threads);
-  for (int64_t q = part.first; q < part.last; q++) add_rows(s, q, 0, s.tiles);
+  for (int64_t q = part.first; q < part.last; q++) add_rows(s, q, 0, s.shape.blocks());
 }
 
 // The longer side of the matrix is shared out among the threads. What comes from beyond the second-level cache decides the

@@ -22,8 +22,20 @@ struct RowTiles {
   int64_t width() const { return pairs(columns); }
   int64_t size() const { return blocks() * width() * 2 * TILE; }
   bool dense() const { return T == 1 || B % PAIR == 0; }
+  // The shape of the same rows as dense ones, if these are at most `eighths` eighths as many blocks; else as they are.
+  RowTiles packed(int eighths) const {
+    const RowTiles all{nullptr, 1, rows(), columns};
+    return 8 * all.blocks() <= eighths * blocks() ? all : RowTiles{nullptr, T, B, columns};
+  }
+  bool lies_as(const RowTiles& other) const { return T == other.T || (dense() && other.dense()); }
   // Which of all 32 * blocks() rows, padding and all, row r is.
   int64_t place(int64_t r) const { return r / B * blocks_a_step() * PAIR + r % B; }
+  // The first row of a block, and how many it has.
+  int64_t first_row(int64_t block) const { return block / blocks_a_step() * B + block % blocks_a_step() * PAIR; }
+  int64_t rows_in(int64_t block) const {
+    const int64_t left = B - block % blocks_a_step() * PAIR;
+    return left < PAIR ? left : PAIR;
+  }
   // Columns [32 k, 32 k + 32) of row number `place`.
   RHAPSODE_INLINE bf16* at(int64_t place, int64_t k) const {
     return data + ((place >> 4) * width() + k) * TILE + (place & 15) * 32;
@@ -90,9 +102,10 @@ struct TokenTiles {
 // all rows belong to symbol 0.
 struct RowSums {
   TokenTiles d;
+  RowTiles shape;        // of d's rows
   GateColumns columns;
-  int64_t symbols, tiles;
-  const int32_t* lines;  // [32 tiles], or null
+  int64_t symbols;
+  const int32_t* lines;  // of all rows, padding and all, or null
   const float* factors;  // likewise, or null for ones
   float* gradient;
   bool accumulate;
@@ -131,7 +144,7 @@ void scaled_lines(const bf16* table, int64_t symbols, const int32_t* lines, cons
 
 // The output layer with softmax and cross-entropy over blocks of 32 rows [first_block, last_block) of x.
 struct OutputPass {
-  RowTiles x;                    // dense
+  RowTiles x;
   Kept kept;                     // of x
   int64_t first_block, last_block;
   const bf16* forward_weights;   // [Q][P][2]

@@ -34,16 +34,13 @@ class TileElementwise : public RecurrentLayer {
     gather_vectors();
     scan_.gates = input_.lines();
     scan_.state_in = state_in[0], scan_.state_out = state_out[0];
-    packed_output_.set({scan_.output, T, B, H_}, {scan_.turned, scan_.turned_pitch}, 1, T * B, training);
     parallel([&](const Team& team) {
       input_.forward(team.thread, team.threads);
       team.barrier();
       k_.forward(scan_, team.thread, team.threads);
-      if (dense()) return;
-      team.barrier();
-      packed_output_.copy(team.thread, team.threads);
     });
-    output_.tiles = packed_output_.tiles, output_.turned = packed_output_.turned;
+    output_.tiles = {scan_.output, T, B, H_};
+    output_.turned = {scan_.turned, scan_.turned_pitch};
     return output_;
   }
 
@@ -51,23 +48,23 @@ class TileElementwise : public RecurrentLayer {
                               float* const* d_state_in, bool accumulate) override {
     const Activations* d_input = input_.d_vectors();
     prepare_backward(d_input != nullptr);
-    d_reader_.read(d_output, T_, B_, false);
+    d_reader_.read(d_output, output_.tiles, false);
     scan_.d_output = d_reader_.tiles.data;
     scan_.d_state_out = d_state_out ? d_state_out[0] : nullptr;
     scan_.d_state_in = d_state_in ? d_state_in[0] : nullptr;
-    const int64_t Q = k_.gates * P_, pitch = pairs(T_ * B_) + 1;
-    const TokenTiles d{dense() ? tokens_.data() : packed_tokens_.data(), dense() ? scan_.tokens_pitch : pitch, Q, 0};
-    if (d_input) packed_rows_.set({d_rows_.data(), T_, B_, Q * PAIR}, {}, 1, T_ * B_, false);
+    const int64_t Q = k_.gates * P_, pitch = shape(0).blocks() + 1;
+    const TokenTiles d{packed() ? packed_tokens_.data() : tokens_.data(), packed() ? pitch : scan_.tokens_pitch, Q, 0};
+    if (d_input) input_rows_.set({scan_.d_rows, T_, B_, Q * PAIR}, {}, shape(Q * PAIR), false);
     parallel([&](const Team& team) {
       k_.backward(scan_, team.thread, team.threads);
       team.barrier();
-      if (!dense()) {
+      if (packed()) {
         pack_tokens({tokens_.data(), scan_.tokens_pitch, Q, T_, B_}, packed_tokens_.data(), pitch, team.thread, team.threads);
-        if (d_input) packed_rows_.copy(team.thread, team.threads);
+        if (d_input) input_rows_.copy(team.thread, team.threads);
         team.barrier();
       }
       row_sums(input_.sums(d, accumulate), team.thread, team.threads);
-      input_.backward(d, packed_rows_.tiles, accumulate, team.thread, team.threads);
+      input_.backward(d, input_rows_.tiles, accumulate, team.thread, team.threads);
       add_vectors(accumulate, team);
     });
     return d_input;
@@ -75,8 +72,12 @@ class TileElementwise : public RecurrentLayer {
 
  private:
   int64_t R() const { return pairs(B_); }
-  // Whether the steps, each of 32 * R() rows, are all rows one behind the other; else they are packed for all products.
-  bool dense() const { return RowTiles{nullptr, T_, B_, 0}.dense(); }
+  // Of the rows whose gradients are taken: packed, or as the scan leaves them.
+  RowTiles shape(int64_t columns) const {
+    const RowTiles rows = TileGateInput::shape(T_, B_);
+    return {nullptr, rows.T, rows.B, columns};
+  }
+  bool packed() const { return shape(0).T != T_; }
 
   // Buffers of the forward pass. What is padding must be zero, so a new shape, of which it tells, starts from zeros.
   bool prepare(int64_t T, int64_t B, bool training) {
@@ -97,7 +98,7 @@ class TileElementwise : public RecurrentLayer {
     const int64_t Q = k_.gates * P_;
     scan_.tokens_pitch = T_ * R() + 1;
     scan_.d_tokens = renew(tokens_, Q * scan_.tokens_pitch * 2 * TILE);
-    renew(packed_tokens_, dense() ? 0 : Q * (pairs(T_ * B_) + 1) * 2 * TILE);
+    renew(packed_tokens_, packed() ? Q * (shape(0).blocks() + 1) * 2 * TILE : 0);
     scan_.d_vectors = renew(d_vectors_, R() * k_.vectors * P_ * PAIR);
     if (vectors) scan_.d_rows = renew(d_rows_, T_ * R() * 2 * Q * TILE);
   }
@@ -135,7 +136,7 @@ class TileElementwise : public RecurrentLayer {
   int64_t T_ = 0, B_ = 0;
   bool training_ = false;
   ElementwiseScan scan_{};
-  TileReader d_reader_, packed_output_, packed_rows_;
+  TileReader d_reader_, input_rows_;
   TileActivations output_;
   Buffer<bf16> state_, output_data_, turned_, tokens_, packed_tokens_, d_rows_;
   Buffer<float> own_, d_vectors_;

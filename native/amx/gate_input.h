@@ -9,7 +9,7 @@
 
 namespace rhapsode::amx {
 
-// Lines of pre-activations [block][rows][pairs of a block][32], of which row t * 32 pairs(B) + b has number numbers[..].
+// Lines of pre-activations [block][rows][pairs of a block][32], of which row r = t * 32 pairs(B) + b has number numbers[r].
 struct GateLines {
   const bf16* lines;
   int64_t rows;
@@ -23,21 +23,22 @@ class TileGateInput {
   // table, or weight_ih and bias.
   std::vector<Parameter*> parameters() const;
 
+  // The shape of the rows that all but the recurrence works on: T steps of B, or dense ones where it pays to pack them.
+  static RowTiles shape(int64_t T, int64_t B) { return RowTiles{nullptr, T, B, 0}.packed(5); }
   // Take the input of T * B rows, for a forward pass or its backward pass. `renew`: the shape is new.
   void read(const LayerInput& input, int64_t T, int64_t B, bool training, bool renew);
   // Compute the lines; all threads.
   void forward(int thread, int threads);
   GateLines lines() const;
-  // What is to be done with the gates' gradients, as dense token tiles, for those of the table or the bias.
+  // What is to be done with the gates' gradients, as token tiles of that shape, for those of the table or the bias.
   RowSums sums(const TokenTiles& d, bool accumulate);
-  // Of vectors: from the gates' gradients, as dense token tiles and row tiles, to those of weight_ih and the vectors; all
-  // threads.
+  // Of vectors: from the gates' gradients, as token tiles and row tiles of that shape, to those of weight_ih and the
+  // vectors; all threads.
   void backward(const TokenTiles& d, const RowTiles& d_rows, bool accumulate, int thread, int threads);
   // Gradient of the vectors, or null for ids. Call it before backward.
   const Activations* d_vectors();
 
  private:
-  int64_t rows() const { return T_ * B_; }
   bool own_lines() const { return weight_ || factors_on_; }
 
   const RecurrentSpec spec_;
@@ -46,13 +47,13 @@ class TileGateInput {
   std::unique_ptr<TileTable> table_;
   std::unique_ptr<TileVector> bias_;
 
-  int64_t T_ = 0, B_ = 0;
+  RowTiles shape_;  // of the rows that are worked on
   bool factors_on_ = false;
   TileReader reader_;
   TileActivations d_vectors_;
   Buffer<bf16> lines_, d_vectors_data_;
   Buffer<float> factors_;
-  Buffer<int32_t> symbols_, numbers_;  // by row; by row of the steps, 32 * pairs(B) of each
+  Buffer<int32_t> symbols_, numbers_;  // of all rows of the shape; of the steps
 };
 
 }  // namespace rhapsode::amx

@@ -16,9 +16,8 @@ class TileMlp : public GatedMlp {
   std::vector<Parameter*> parameters() override { return {&weight_in_, &weight_out_}; }
 
   const Activations& forward(const Activations& z, bool training) override {
-    rows_ = z.rows();
     output_.of_panels = !dynamic_cast<const TileActivations*>(&z);
-    reader_.read(z, 1, rows_, training);
+    reader_.read_packed(z, training);
     a_ = shape(a_data_, weight_in_.Q() * PAIR), inner_ = shape(inner_data_, M_), output_.tiles = shape(output_data_, H_);
     inner_turned_ = {};
     if (training) {
@@ -36,7 +35,7 @@ class TileMlp : public GatedMlp {
   }
 
   const Activations& backward(const Activations&, const Activations& d_output, bool accumulate) override {
-    d_reader_.read(d_output, 1, rows_, false);
+    d_reader_.read(d_output, output_.tiles, false);
     const RowTiles d_inner = shape(d_inner_data_, M_), d = d_reader_.tiles;
     d_z_.tiles = shape(d_z_data_, H_);
     const int64_t blocks = a_.blocks(), pitch = blocks + 1;
@@ -56,7 +55,7 @@ class TileMlp : public GatedMlp {
 
  private:
   RowTiles shape(Buffer<bf16>& buffer, int64_t columns) const {
-    RowTiles tiles{nullptr, 1, rows_, columns};
+    RowTiles tiles{nullptr, reader_.tiles.T, reader_.tiles.B, columns};
     buffer.reserve(tiles.size());
     tiles.data = buffer.data();
     return tiles;
@@ -71,7 +70,6 @@ class TileMlp : public GatedMlp {
 
   const int64_t H_, M_;
   TileMatrix weight_in_, weight_out_;
-  int64_t rows_ = 0;
   TileReader reader_, d_reader_;
   RowTiles a_, inner_;  // a: W_in z, then its gradient
   TurnedTiles inner_turned_;

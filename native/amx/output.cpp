@@ -25,10 +25,10 @@ class TileOutput : public OutputLayer {
     OutputPass pass = enter(x, true);
     mask_.set(mask, x.rows(), H_);
     pass.targets = targets, pass.weights = weights, pass.scale = scale, pass.kept = mask_.kept();
-    d_input_.tiles = {nullptr, 1, x.rows(), H_};
+    d_input_.tiles = {nullptr, pass.x.T, pass.x.B, H_};
     d_input_data_.reserve(d_input_.tiles.size());
     pass.d_x = d_input_.tiles, pass.d_x.data = d_input_.tiles.data = d_input_data_.data();
-    const int64_t begin = weightless(weights, x.rows()) / PAIR;
+    const int64_t begin = pass.x.place(weightless(weights, x.rows())) / PAIR;  // in blocks
     std::fill_n(d_input_data_.data(), begin * d_input_.tiles.width() * 2 * TILE, bf16{});
     const int64_t blocks = pass.x.blocks(), most = std::min(blocks - begin, MOST_BLOCKS);
     pass.tokens_pitch = most + 1;
@@ -48,7 +48,7 @@ class TileOutput : public OutputLayer {
       });
     }
     Loss loss;
-    for (int64_t r = begin * PAIR; r < x.rows(); r++)
+    for (int64_t r = pass.x.first_row(begin); r < x.rows(); r++)
       loss.sum += (weights ? double{weights[r]} : 1.0) * nats_[r];
     return loss;
   }
@@ -69,7 +69,7 @@ class TileOutput : public OutputLayer {
 
  private:
   OutputPass enter(const Activations& x, bool training) {
-    reader_.read(x, 1, x.rows(), training);
+    reader_.read_packed(x, training);
     OutputPass pass{};
     pass.x = reader_.tiles, pass.last_block = pass.x.blocks();
     pass.forward_weights = weight_.forward(), pass.backward_weights = weight_.backward(), pass.bias = bias_.value.data();
@@ -98,7 +98,7 @@ class TileOutput : public OutputLayer {
   void gradients(const OutputPass& pass, const TurnedTiles& x, bool accumulate, const Team& team) {
     const TokenTiles d{tokens_.data(), pass.tokens_pitch, pass.Q, 0};
     const int64_t blocks = pass.last_block - pass.first_block;
-    const RowSums sums{d, weight_.columns(), 1, blocks, nullptr, nullptr, bias_.gradient.data(), accumulate};
+    const RowSums sums{d, {nullptr, 1, blocks * PAIR, 0}, weight_.columns(), 1, nullptr, nullptr, bias_.gradient.data(), accumulate};
     weight_gradient({x, d, blocks, pass.P, pass.Q, weight_.gradient.data(), accumulate, Kept{}, weight_.columns(), &sums},
                     team.thread, team.threads);
   }

@@ -24,16 +24,10 @@ class Rows {
   }
 
  private:
-  int rows_of(int64_t rb) const {
-    const int64_t left = o_.x.rows() - rb * PAIR;
-    return static_cast<int>(left < PAIR ? left : PAIR);
-  }
-
   // A block of x after dropout. What is padding is zero and stays so.
   void drop(int64_t rb, bf16* to) const {
     const bf16* from = o_.x.data + rb * 2 * o_.P * TILE;
-    const int64_t row = rb * PAIR;
-    const int rows = rows_of(rb);
+    const int64_t row = o_.x.first_row(rb), rows = o_.x.rows_in(rb);
     for (int64_t p = 0; p < o_.P; p++)
       for (int r = 0; r < PAIR; r++) {
         const int64_t at = ((r >> 4) * o_.P + p) * TILE + (r & 15) * 32;
@@ -65,8 +59,8 @@ class Rows {
 
   // One block of 32 rows: their nats; in training their logits' gradients as row tiles `d` and as token tiles.
   void softmax(int64_t rb, float* logits, bf16* d) {
-    const int rows = rows_of(rb);
-    for (int r = 0; r < rows; r++) row(rb * PAIR + r, logits + r * width_);
+    const int64_t first = o_.x.first_row(rb), rows = o_.x.rows_in(rb);
+    for (int64_t r = 0; r < rows; r++) row(first + r, logits + r * width_);
     if (!o_.tokens) return;
     clear(logits + rows * width_, (PAIR - rows) * width_ * 4);
     for (int64_t q = 0; q < o_.Q; q++)
@@ -128,8 +122,8 @@ class Rows {
           const float* sums = sums_ + (i * P + p) * 4 * SQUARE;
           const int64_t rb = first + i;
           Vec v[2] = {load(sums + in_block(r, 0)), load(sums + in_block(r, 1))};
-          if (o_.kept.on() && r < rows_of(rb))
-            for (int half = 0; half < 2; half++) v[half] = dropped(o_.kept, rb * PAIR + r, 2 * p + half, v[half]);
+          if (o_.kept.on() && r < o_.x.rows_in(rb))
+            for (int half = 0; half < 2; half++) v[half] = dropped(o_.kept, o_.x.first_row(rb) + r, 2 * p + half, v[half]);
           store(o_.d_x.data + ((rb * 2 + (r >> 4)) * P + p) * TILE + (r & 15) * 32, joined(v[0], v[1]));
         }
   }
@@ -154,13 +148,13 @@ void output_pass(const OutputPass& pass, int thread, int threads) {
     rows.run(pass.first_block + i, part.last - i < group ? part.last - i : group);
 }
 
-// A word of a column holds two rows: element r of 32 is row r. Bits of rows beyond the last fall on padding.
+// A word of a column holds two rows: element r of 32 is row r. Bits of rows beyond a step's last fall on padding.
 void drop_turned(const OutputPass& pass, const TurnedTiles& from, const TurnedTiles& to, int thread, int threads) {
   const Part part = part_of(2 * pass.P, thread, threads);
   const Vec scale = all(pass.kept.scale);
   for (int64_t c = part.first; c < part.last; c++)
     for (int64_t i = 0; i < pass.last_block - pass.first_block; i++) {
-      const int64_t row = (pass.first_block + i) * PAIR;
+      const int64_t row = pass.x.first_row(pass.first_block + i);
       const Words bits = _mm512_loadu_si512(pass.kept.bits + c * pass.kept.pitch + row);
       for (int l = 0; l < LANES; l++) {
         const Words w = words(from.data + (c * from.pitch + i) * TILE + l * 32);

@@ -22,14 +22,6 @@ struct Gelu {
   Vec x, square, s;
 };
 
-// Two rows of a row tile as a row of each of two token tiles.
-RHAPSODE_INLINE void store_tokens(Words even, Words odd, bf16* first, bf16* second) {
-  constexpr int blend = 0xf8;  // a | (b & c)
-  const Words upper = _mm512_set1_epi32(int(0xffff0000));
-  store(first, _mm512_ternarylogic_epi32(_mm512_slli_epi32(odd, 16), even, _mm512_set1_epi32(0xffff), blend));
-  store(second, _mm512_ternarylogic_epi32(_mm512_srli_epi32(even, 16), odd, upper, blend));
-}
-
 }  // namespace
 
 void add(const RowTiles& a, const RowTiles& b, const RowTiles& to, int thread, int threads) {

@@ -49,17 +49,14 @@ class TileRecurrent : public RecurrentLayer {
     share_with_factor();
     const bool repack = weight_hh_.drop(dropconnect);
     restart();
-    set_packed(packed_h_, h_, training ? turned_.data() : nullptr, 1);
     parallel([&](const Team& team) {
       if (repack) weight_hh_.pack(team);
       input_.forward(team.thread, team.threads);
       team.barrier();
       k_.forward(scan_, team.thread, team.threads);
-      if (dense()) return;
-      team.barrier();
-      packed_h_.copy(team.thread, team.threads);
     });
-    output_.tiles = packed_h_.tiles, output_.turned = packed_h_.turned;
+    output_.tiles = {h_.data() + R() * 2 * P_ * TILE, T, B, spec_.hidden};
+    output_.turned = {training ? turned_.data() + R() * TILE : nullptr, scan_.turned_pitch};
     return output_;
   }
 
@@ -67,21 +64,19 @@ class TileRecurrent : public RecurrentLayer {
                               float* const* d_state_in, bool accumulate) override {
     const Activations* d_vectors = input_.d_vectors();
     prepare_backward(d_vectors != nullptr);
-    d_reader_.read(d_output, T_, B_, false);
+    d_reader_.read(d_output, output_.tiles, false);
     scan_.d_output = d_reader_.tiles.data;
     scan_.d_h_out = d_state_out ? d_state_out[0] : nullptr;
     scan_.d_c_out = d_state_out && states() > 1 ? d_state_out[1] : nullptr;
     scan_.d_h_in = d_state_in ? d_state_in[0] : nullptr;
     scan_.d_c_in = d_state_in && states() > 1 ? d_state_in[1] : nullptr;
     share_with_factor();
-    set_packed(before_, h_, turned_.data(), 0);
-    if (k_.factor_lines) set_packed(packed_m_, m_, turned_m_.data(), 1);
-    if (d_vectors) packed_rows_.set({d_rows_.data(), T_, B_, Q_ * PAIR}, {}, 1, T_ * B_, false);
+    set_operands();
     restart();
     parallel([&](const Team& team) {
       k_.backward(scan_, team.thread, team.threads);
       team.barrier();
-      if (!dense()) {
+      if (packed()) {
         pack(team.thread, team.threads);
         team.barrier();
       }
@@ -92,26 +87,31 @@ class TileRecurrent : public RecurrentLayer {
 
  private:
   int64_t R() const { return pairs(B_); }
-  // Whether the steps of the recurrence, each of 32 * R() rows, are all rows one behind the other; else they are packed, so
-  // that only the recurrence itself works on padding.
-  bool dense() const { return RowTiles{nullptr, T_, B_, 0}.dense(); }
-
-  // T steps of row and turned tiles as dense ones, from step `first` on.
-  void set_packed(TileReader& packed, Buffer<bf16>& rows, bf16* turned, int64_t first) {
-    packed.set({rows.data() + first * R() * 2 * P_ * TILE, T_, B_, spec_.hidden},
-               {turned ? turned + first * R() * TILE : nullptr, scan_.turned_pitch}, 1, T_ * B_, turned);
+  // Whether the gradients are those of dense rows, so that only the recurrence itself works on the padding of steps.
+  RowTiles shape(int64_t columns) const {
+    const RowTiles rows = TileGateInput::shape(T_, B_);
+    return {nullptr, rows.T, rows.B, columns};
   }
-
-  // What backward leaves, for the gradients.
-  void pack(int thread, int threads) {
-    pack_tokens({tokens_.data(), scan_.tokens_pitch, token_pairs(), T_, B_}, packed_tokens_.data(), packed_pitch(), thread,
-                threads);
-    before_.copy(thread, threads);
-    if (k_.factor_lines) packed_m_.copy(thread, threads);
-    if (scan_.d_rows) packed_rows_.copy(thread, threads);
-  }
+  bool packed() const { return shape(0).T != T_; }
   int64_t token_pairs() const { return Q_ + (k_.token_gates - k_.gates) * P_; }
-  int64_t packed_pitch() const { return pairs(T_ * B_) + 1; }
+
+  // What the gradients are made of: the scan's own arrays, or what `pack` makes of them.
+  void set_operands() {
+    auto set = [&](TileReader& operand, Buffer<bf16>& rows, Buffer<bf16>& turned, int64_t first) {
+      operand.set({rows.data() + first * R() * 2 * P_ * TILE, T_, B_, spec_.hidden},
+                  {turned.data() + first * R() * TILE, scan_.turned_pitch}, shape(spec_.hidden), true);
+    };
+    set(before_, h_, turned_, 0);
+    if (k_.factor_lines) set(factor_after_, m_, turned_m_, 1);
+    if (scan_.d_rows) input_rows_.set({scan_.d_rows, T_, B_, Q_ * PAIR}, {}, shape(Q_ * PAIR), false);
+  }
+  void pack(int thread, int threads) {
+    pack_tokens({tokens_.data(), scan_.tokens_pitch, token_pairs(), T_, B_}, packed_tokens_.data(), tiles() + 1, thread, threads);
+    before_.copy(thread, threads);
+    if (k_.factor_lines) factor_after_.copy(thread, threads);
+    if (scan_.d_rows) input_rows_.copy(thread, threads);
+  }
+  int64_t tiles() const { return shape(0).blocks(); }
 
   // Buffers of the forward pass. What is padding must be zero, so a new shape, of which it tells, starts from zeros.
   bool prepare(int64_t T, int64_t B, bool training) {
@@ -152,7 +152,7 @@ class TileRecurrent : public RecurrentLayer {
     if (tokens_.size()) return;
     scan_.tokens_pitch = T_ * R() + 1;
     scan_.d_tokens = renew(tokens_, token_pairs() * scan_.tokens_pitch * 2 * TILE);
-    renew(packed_tokens_, dense() ? 0 : token_pairs() * packed_pitch() * 2 * TILE);
+    renew(packed_tokens_, packed() ? token_pairs() * (tiles() + 1) * 2 * TILE : 0);
     scan_.d_carry = renew(d_carry_, 2 * P_ * R() * PAIR * LANES);
     for (int i = 0; i < 2; i++) {
       scan_.d_gates[i] = renew(d_gates_[i], R() * 2 * Q_ * TILE);
@@ -174,22 +174,22 @@ class TileRecurrent : public RecurrentLayer {
 
   void gradients(bool accumulate, int thread, int threads) {
     const int64_t two = k_.token_gates > k_.gates ? k_.gates : 0;
-    const bf16* tokens = dense() ? tokens_.data() : packed_tokens_.data();
-    const int64_t pitch = dense() ? scan_.tokens_pitch : packed_pitch(), tiles = pairs(T_ * B_);
+    const bf16* tokens = packed() ? packed_tokens_.data() : tokens_.data();
+    const int64_t pitch = packed() ? tiles() + 1 : scan_.tokens_pitch;
     const TokenTiles recurrent{tokens, pitch, Q_, 0}, input{tokens, pitch, Q_, two};
     const int64_t of_m = k_.factor_lines ? k_.gates - 1 : 0;  // gates that see m
     const RowSums sums = input_.sums(input, accumulate);
     auto gradient = [&](const TurnedTiles& x, int64_t first, int64_t last) {
-      weight_gradient({x, recurrent, tiles, P_, Q_, weight_hh_.gradient.data(), accumulate, weight_hh_.kept(), columns_, &sums,
+      weight_gradient({x, recurrent, tiles(), P_, Q_, weight_hh_.gradient.data(), accumulate, weight_hh_.kept(), columns_, &sums,
                        first, last},
                       thread, threads);
     };
-    if (of_m) gradient(packed_m_.turned, 0, of_m);
+    if (of_m) gradient(factor_after_.turned, 0, of_m);
     gradient(before_.turned, of_m, k_.gates);
-    input_.backward(input, packed_rows_.tiles, accumulate, thread, threads);
+    input_.backward(input, input_rows_.tiles, accumulate, thread, threads);
     if (bias_hn_) {  // every third pair of columns: the candidate's recurrent part
       const TokenTiles candidate{tokens + 2 * pitch * 2 * TILE, 3 * pitch, P_, 0};
-      row_sums({candidate, {1, 2, spec_.hidden}, 1, tiles, nullptr, nullptr, bias_hn_->gradient.data(), accumulate}, thread,
+      row_sums({candidate, shape(0), {1, 2, spec_.hidden}, 1, nullptr, nullptr, bias_hn_->gradient.data(), accumulate}, thread,
                threads);
     }
   }
@@ -206,7 +206,7 @@ class TileRecurrent : public RecurrentLayer {
   bool training_ = false;
   int threads_ = 0;
   Scan scan_{}, factor_{};
-  TileReader d_reader_, packed_h_, before_, packed_m_, packed_rows_;
+  TileReader d_reader_, before_, factor_after_, input_rows_;
   TileActivations output_;
   Buffer<bf16> h_, turned_, saved_, history_, m_, turned_m_, factors_, tokens_, packed_tokens_, d_gates_[2], d_rows_;
   Buffer<float> carry_, d_carry_, exchange_[2];

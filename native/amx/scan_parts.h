@@ -54,6 +54,14 @@ RHAPSODE_INLINE void put_row(bf16* tile, int64_t row, Vec x) {
   store(p, row & 1 ? joined(_mm512_castps_si512(low(old)), rounded(x)) : joined(rounded(x), old));
 }
 
+// Two rows of a row tile as a row of each of two token tiles.
+RHAPSODE_INLINE void store_tokens(Words even, Words odd, bf16* first, bf16* second) {
+  constexpr int blend = 0xf8;  // a | (b & c)
+  const Words upper = _mm512_set1_epi32(int(0xffff0000));
+  store(first, _mm512_ternarylogic_epi32(_mm512_slli_epi32(odd, 16), even, _mm512_set1_epi32(0xffff), blend));
+  store(second, _mm512_ternarylogic_epi32(_mm512_srli_epi32(even, 16), odd, upper, blend));
+}
+
 // Entries [row, 16 block …] of what dropout falls on, after it.
 RHAPSODE_INLINE Vec dropped(const Kept& kept, int64_t row, int64_t block, Vec x) {
   return _mm512_maskz_mul_ps(__mmask16(kept.at(row, block)), x, all(kept.scale));

@@ -12,14 +12,16 @@ class TileSum : public Sum {
     const auto* x = dynamic_cast<const TileActivations*>(&a);
     const auto* y = dynamic_cast<const TileActivations*>(&b);
     if (!x || !y || x->of_panels || y->of_panels) return Sum::run(a, b);
+    reader_.read(b, x->tiles, false);
     out_.tiles = x->tiles;
     data_.reserve(out_.tiles.size());
     out_.tiles.data = data_.data();
-    parallel([&](const Team& team) { add(x->tiles, y->tiles, out_.tiles, team.thread, team.threads); });
+    parallel([&](const Team& team) { add(x->tiles, reader_.tiles, out_.tiles, team.thread, team.threads); });
     return out_;
   }
 
  private:
+  TileReader reader_;
   TileActivations out_;
   Buffer<bf16> data_;
 };

@@ -93,7 +93,7 @@ void products(const Shape& s, int threads) {
   std::vector<int32_t> lines(static_cast<size_t>(left.rows.blocks() * PAIR), static_cast<int32_t>(symbols));
   for (int64_t r = 0; r < rows; r++) lines[size_t(r / s.B * pairs(s.B) * PAIR + r % s.B)] = static_cast<int32_t>(r % symbols);
   for (bool accumulate : {false, true}) {
-    const RowSums sums{right.tokens(), columns, table.rows(), left.rows.blocks(), lines.data(), nullptr, table.gradient.data(), accumulate};
+    const RowSums sums{right.tokens(), right.rows, columns, table.rows(), lines.data(), nullptr, table.gradient.data(), accumulate};
     const WeightGradient gradient{left.turned, right.tokens(), left.rows.blocks(), weight.P(), weight.Q(),
                                   weight.gradient.data(), accumulate, Kept{}, columns, &sums};
     for (int i = 0; i < threads; i++) weight_gradient(gradient, i, threads);
