@@ -73,10 +73,7 @@ class TileElementwise : public RecurrentLayer {
  private:
   int64_t R() const { return pairs(B_); }
   // Of the rows whose gradients are taken: packed, or as the scan leaves them.
-  RowTiles shape(int64_t columns) const {
-    const RowTiles rows = TileGateInput::shape(T_, B_);
-    return {nullptr, rows.T, rows.B, columns};
-  }
+  RowTiles shape(int64_t columns) const { return input_.shape(T_, B_, columns); }
   bool packed() const { return shape(0).T != T_; }
 
   // Buffers of the forward pass. What is padding must be zero, so a new shape, of which it tells, starts from zeros.

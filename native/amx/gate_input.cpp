@@ -21,7 +21,7 @@ std::vector<Parameter*> TileGateInput::parameters() const {
 }
 
 void TileGateInput::read(const LayerInput& input, int64_t T, int64_t B, bool training, bool renew) {
-  shape_ = shape(T, B);
+  shape_ = shape(T, B, spec_.input);
   const int64_t rows = shape_.blocks() * PAIR, step = pairs(B) * PAIR;
   const bool packed = shape_.T != T;
   const int32_t zeros = static_cast<int32_t>(spec_.input);  // the table's last line
@@ -45,7 +45,7 @@ void TileGateInput::read(const LayerInput& input, int64_t T, int64_t B, bool tra
       if (factors_on_) factors_[at] = mask_factor(input.id_mask, input.id_mask.row(r), input.ids[r], spec_.input);
       number = own_lines() ? static_cast<int32_t>(at) : symbols_[at];
     }
-  if (input.vectors) reader_.read(*input.vectors, {nullptr, shape_.T, shape_.B, spec_.input}, training);
+  if (input.vectors) reader_.read(*input.vectors, shape_, training);
 }
 
 void TileGateInput::forward(int thread, int threads) {
@@ -63,7 +63,7 @@ GateLines TileGateInput::lines() const {
 
 const Activations* TileGateInput::d_vectors() {
   if (!weight_) return nullptr;
-  d_vectors_.tiles = {nullptr, shape_.T, shape_.B, spec_.input};
+  d_vectors_.tiles = shape_;
   d_vectors_data_.reserve(d_vectors_.tiles.size());
   d_vectors_.tiles.data = d_vectors_data_.data();
   return &d_vectors_;

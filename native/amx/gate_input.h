@@ -23,8 +23,9 @@ class TileGateInput {
   // table, or weight_ih and bias.
   std::vector<Parameter*> parameters() const;
 
-  // The shape of the rows that all but the recurrence works on: T steps of B, or dense ones where it pays to pack them.
-  static RowTiles shape(int64_t T, int64_t B) { return RowTiles{nullptr, T, B, 0}.packed(5); }
+  // The shape of the rows, [.., columns], that all but the recurrence works on: T steps of B, or dense ones where what it costs
+  // to pack the gates' gradients is less than what it spares: products for weight_hh, and with vectors three times as many.
+  RowTiles shape(int64_t T, int64_t B, int64_t columns) const { return RowTiles{nullptr, T, B, columns}.packed(table_ ? 2 : 5); }
   // Take the input of T * B rows, for a forward pass or its backward pass. `renew`: the shape is new.
   void read(const LayerInput& input, int64_t T, int64_t B, bool training, bool renew);
   // Compute the lines; all threads.

@@ -88,10 +88,7 @@ class TileRecurrent : public RecurrentLayer {
  private:
   int64_t R() const { return pairs(B_); }
   // Whether the gradients are those of dense rows, so that only the recurrence itself works on the padding of steps.
-  RowTiles shape(int64_t columns) const {
-    const RowTiles rows = TileGateInput::shape(T_, B_);
-    return {nullptr, rows.T, rows.B, columns};
-  }
+  RowTiles shape(int64_t columns) const { return input_.shape(T_, B_, columns); }
   bool packed() const { return shape(0).T != T_; }
   int64_t token_pairs() const { return Q_ + (k_.token_gates - k_.gates) * P_; }
 
