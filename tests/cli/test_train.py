@@ -46,6 +46,13 @@ def begin(place, *words):
     return process
 
 
+def test_text_from_standard_input_is_called_so(place):
+    for more in (["--steps", 2], ["--steps", 3, "--resume"]):
+        done = rhapsode(place, "train", "-", "--out", "run", "--held-out", 0, *SMALL, *more, input=verses(60))
+        assert done.returncode == 0, done.stderr
+        assert ModelFile.load(place / "run").training["sources"] == ["<stdin>"]
+
+
 def test_text_in_a_model_out(place):
     done = rhapsode(place, "train", "verses.txt", "--steps", 20, "--out", "run", "--json", *SMALL)
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rhapsode.cli.options import config_options
 from rhapsode.cli.output import note
@@ -49,12 +49,11 @@ def read_texts(
     names: Sequence[str],
     reading: Mapping[str, Any],
     label: str | None = None,
-    with_labels: bool = True,
-    need_labels: bool = True,
+    labels: Literal["needed", "found", "none"] = "needed",
 ) -> tuple[list[Text], str]:
     """The documents of each source that `names` mean, and what one document is (`text.documents`). They have the
-    `label` if one is named; else, where the model knows labels, those of their tables, unless not `with_labels`;
-    texts without a label have none if not `need_labels`.
+    `label` if one is named; else, where the model knows labels, those of their tables, which all texts must have
+    (`labels` needed), or only those that are found, or none.
 
     Raises:
         SourceError: text cannot be found, read or decoded, or lacks its label.
@@ -77,12 +76,13 @@ def read_texts(
         if mode == "auto":
             mode = resolve(sources, config)
         readers = [Reader(source.path, source.name, config) for source in sources]
-        if with_labels and model.tokenizer.labels and label is None:
-            return [
-                _labelled(reader, model.tokenizer) if need_labels or _has_labels(reader) else _plain(reader, mode, None)
-                for reader in readers
-            ], mode
-        return [_plain(reader, mode, label) for reader in readers], mode
+        own = labels != "none" and label is None and bool(model.tokenizer.labels)
+        return [
+            _labelled(reader, model.tokenizer)
+            if own and (labels == "needed" or _has_labels(reader))
+            else _plain(reader, mode, label)
+            for reader in readers
+        ], mode
 
 
 def _plain(reader: Reader, mode: str, label: str | None) -> Text:

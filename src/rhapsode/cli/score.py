@@ -49,7 +49,7 @@ def run(options: Options) -> int:
 
     model = ModelFile.load(options.model)
     other = None if options.against is None else ModelFile.load(options.against)
-    texts, _ = read_texts(model, options.file, options.reading, options.label, need_labels=False)
+    texts, _ = read_texts(model, options.file, options.reading, options.label, labels="found")
     if not any(text.documents for text in texts):
         raise CorpusError(f"{', '.join(options.file)}: no text in it")
     if other is None:

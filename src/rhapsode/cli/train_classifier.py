@@ -46,6 +46,7 @@ def run(options: Options) -> int:
     from rhapsode.classify.source import read_labelled
     from rhapsode.classify.split import hold_out
     from rhapsode.classify.training import classifier_fields, learn
+    from rhapsode.text.source import short_name
 
     if Path(options.out).is_dir():
         raise UsageError(f"{options.out}: is a folder; --out names a file")
@@ -64,8 +65,7 @@ def run(options: Options) -> int:
         note(f"too few texts to hold one out, so that nothing is measured: {listed(unmeasured)}")
     progress = Progress()
     file = learn(learned, held_out if held_out[0] else None, fields, progress.epoch, progress.step)
-    names = [Path(name).name for name in options.source]
-    file.training.update(sources=names, corpus=config.to_json(), label=options.label)
+    file.training.update(sources=[*map(short_name, options.source)], corpus=config.to_json(), label=options.label)
     file.save(options.out)
     conclude(file, options.out, sys.stderr if options.json else sys.stdout)
     if options.json:

@@ -33,7 +33,7 @@ class Options(ModelCommandOptions):
 def run(options: Options) -> int:
     """Read, and print vectors or a ranking."""
     model = load(options.model, options.precision)
-    sources, _ = read_texts(model.file, options.file, {"documents": "lines"} | options.reading, with_labels=False)
+    sources, _ = read_texts(model.file, options.file, {"documents": "lines"} | options.reading, labels="none")
     texts = [text for source in sources for text in source.documents]
     if not texts:
         raise CorpusError(f"{', '.join(options.file)}: no text in it")

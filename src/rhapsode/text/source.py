@@ -47,6 +47,11 @@ def named(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
         raise SourceError(f"found {sources!r:.50}, expected the name of a file, folder or glob, or several") from None
 
 
+def short_name(argument: str) -> str:
+    """What a source is called where it was learned from: its name without folders."""
+    return "<stdin>" if argument == STDIN else Path(argument).name
+
+
 def find_sources(
     arguments: Sequence[str], config: CorpusConfig, copies: Path, stdin: BinaryIO | None = None
 ) -> tuple[list[Source], list[str]]:
@@ -76,7 +81,7 @@ def _of_argument(
     argument: str, config: CorpusConfig, copies: Path, stdin: BinaryIO | None, notes: list[str]
 ) -> Iterator[Source]:
     if argument == STDIN:
-        yield _copied(stdin or _stdin(), "<stdin>", "stdin", copies)
+        yield _copied(stdin or _stdin(), short_name(argument), "stdin", copies)
         return
     path, mode = Path(argument), _mode(argument)
     if mode is None:

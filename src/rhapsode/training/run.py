@@ -14,6 +14,7 @@ from rhapsode.modelfile import ModelFile, find
 from rhapsode.nn.joined import initial
 from rhapsode.nn.spec import parameter_spec
 from rhapsode.text.corpus import Corpus, Part
+from rhapsode.text.source import short_name
 from rhapsode.text.tokenizer import Tokenizer, label_id
 from rhapsode.training.checkpoint import Checkpoint
 from rhapsode.training.folder import START, Description
@@ -49,7 +50,7 @@ class Run:
         first = began.parameters if began else initial(d.model, d.train.networks, d.train.seed)
         learner = make_learner(d.model, d.train, first)
         step = self.checkpoint.progress.step if self.checkpoint else None
-        title = ", ".join(Path(source).name for source in d.sources)
+        title = ", ".join(map(short_name, d.sources))
         watching = [*file_observers(self.folder, title, self.bits_per_char(), step), *observers]
         loop = Loop(learner, self.corpus, d.train, self.folder, self.history(began), watching, sampler, **options)
         if self.checkpoint:
@@ -73,7 +74,7 @@ class Run:
         before = began.training if began else {}
         return {name: value for name, value in before.items() if name != "calibration"} | {
             "rhapsode": d.version,
-            "sources": [Path(s).name for s in d.sources],
+            "sources": [short_name(source) for source in d.sources],
             "documents": self.corpus.documents,
             "batches": d.train.batches,
             "start": "\n" if whole else "",

@@ -18,6 +18,7 @@ from rhapsode.errors import ConfigError, RunError
 from rhapsode.files import write_json
 from rhapsode.modelfile import ModelFile
 from rhapsode.text.corpus import Corpus, is_corpus, open_corpus, prepare
+from rhapsode.text.source import short_name
 from rhapsode.text.tokenizer import Tokenizer
 from rhapsode.training.checkpoint import Checkpoint
 from rhapsode.training.expect import expect
@@ -170,7 +171,7 @@ def _same_fields(
     sources: tuple[str, ...], folder: Path, d: Description, groups: dict[type, dict[str, Any]]
 ) -> Description:
     """What the run began with, with the budget that is named now."""
-    if [Path(s).name for s in sources] != [Path(s).name for s in d.sources]:
+    if [*map(short_name, sources)] != [*map(short_name, d.sources)]:
         raise RunError(f"{folder}: a run on {', '.join(d.sources)}, found {', '.join(sources)}")
     train = d.train
     budget = {name: value for name, value in groups[TrainConfig].items() if name in BUDGETS and value is not None}
