@@ -168,3 +168,17 @@ def test_joined_networks_are_timed_together(corpus):
     model = ModelConfig(vocab_size=corpus.tokenizer.vocab_size, specials=2, hidden=16)
     train = TrainConfig(steps=1, networks=2, batch_size=4, length=8)
     assert min(measure_speed(model, train, make_batches(corpus.train, train), 0.02)) > 0
+
+
+@pytest.mark.parametrize(("first", "calls", "rate"), [(0.5, 104, 1000), (0.001, 203, 1000), (3.0, 2, 1 / 3)])
+def test_what_another_program_takes_for_a_moment_is_no_speed(monkeypatch, first, calls, rate):
+    now, called = [0.0], [0]
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: now[0])
+
+    def go():
+        now[0] += first if called[0] == 1 else 0.001
+        called[0] += 1
+        return 1
+
+    assert speed._rate(go, 0.2) == pytest.approx(rate, rel=0.05)
+    assert called[0] == pytest.approx(calls, rel=0.3)

@@ -56,6 +56,15 @@ def test_a_folder_is_its_visible_text_files_sorted(tmp_path):
     assert "picture.png" in notes[0]
 
 
+def test_runs_and_corpora_in_a_folder_are_no_text(tmp_path):
+    made = ("runs/a/run.json", "runs/a/metrics.jsonl", "runs/a/more/x.txt", "c/manifest.json", "c/train.tokens")
+    for name in (*made, "site/manifest.json", "site/run.json", "a.txt"):
+        write(tmp_path / "d" / name, name)
+    names, _, notes = found(tmp_path, tmp_path / "d")
+    assert names == ["d/a.txt", "d/site/manifest.json", "d/site/run.json"]
+    assert notes == [f"{tmp_path / 'd' / name}: skipped, rhapsode made it" for name in ("c", "runs/a")]
+
+
 def test_globs_are_expanded_and_arguments_keep_their_order(tmp_path):
     for name in ("b.txt", "a.txt", "s/c.txt", "[x].txt"):
         write(tmp_path / name, name)

@@ -20,6 +20,8 @@ from rhapsode.errors import SourceError
 from rhapsode.text.reading import is_binary, kind_of
 
 STDIN = "-"
+OWN = ({"run.json", "metrics.jsonl"}, {"manifest.json", "train.tokens"})
+"""Files that tell a folder which rhapsode has made: a run, a prepared corpus."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ def find_sources(
 ) -> tuple[list[Source], list[str]]:
     """The files that `arguments` mean, in their order, and notes about what was skipped.
 
-    A folder means all files in it and below, sorted, but for hidden ones and those that are clearly binary. A name
+    A folder means all files in it and below, sorted, but for hidden ones, those that are clearly binary, and those of
+    runs and prepared corpora. A name
     with ``*``, ``?`` or ``[`` that no file has is a glob (``**`` goes through folders). ``-`` is standard input; it and
     other pipes are copied into the folder `copies`.
 
@@ -124,7 +127,7 @@ def _of_glob(argument: str, config: CorpusConfig, copies: Path, notes: list[str]
 
 def _of_folder(folder: Path, config: CorpusConfig, notes: list[str]) -> Iterator[Source]:
     found = False
-    for path in _walk(folder):
+    for path in _walk(folder, notes):
         if is_binary(path, config):
             notes.append(f"{path}: skipped, it looks binary")
             continue
@@ -134,13 +137,17 @@ def _of_folder(folder: Path, config: CorpusConfig, notes: list[str]) -> Iterator
         raise SourceError(f"{folder}: a folder without text files")
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """The regular files below `folder` that are not hidden, sorted."""
+def _walk(folder: Path, notes: list[str]) -> Iterator[Path]:
+    """The regular files below `folder` that are not hidden, sorted; none in folders that rhapsode has made."""
 
     def refused(error: OSError) -> None:
         raise SourceError(f"{error.filename}: cannot be read: {error.strerror}") from None
 
     for parent, folders, files in os.walk(folder, onerror=refused):
+        if any(own <= set(files) for own in OWN):
+            notes.append(f"{parent}: skipped, rhapsode made it")
+            folders.clear()
+            continue
         folders[:] = _visible(folders)
         for name in _visible(files):
             path = Path(parent, name)

@@ -23,6 +23,8 @@ SECONDS = 0.2
 CHUNKS = 8
 """Times are taken over so many chunks of steps, of which the middle half counts: what else the machine does for a
 moment changes nothing."""
+FEWEST, LONGEST = 4, 4
+"""Chunks that are waited for, for so many times the seconds at most: another program may have taken all of those."""
 
 WIDTH = 1.45
 """A network of half the width is 2 to this power times as fast (LSTMs of 256 to 768 units: docs/LOG.md)."""
@@ -97,7 +99,9 @@ def _rate(go: Callable[[], int], seconds: float) -> float:
     """What `go` does a second, after a first time that warms up."""
     go()
     chunks, first = list[float](), time.perf_counter()
-    while not chunks or (len(chunks) < CHUNKS and time.perf_counter() - first < seconds):
+    while len(chunks) < CHUNKS:
+        if time.perf_counter() - first >= (seconds if len(chunks) >= FEWEST else LONGEST * seconds):
+            break
         done, begun = 0, time.perf_counter()
         while not done or time.perf_counter() - begun < seconds / CHUNKS:
             done += go()
