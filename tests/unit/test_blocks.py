@@ -42,4 +42,5 @@ def test_one_stretch_tells_nothing():
 
 def test_in_words():
     assert "rough idea" in certainty(2.0, 0.3)
+    assert "rough idea" not in certainty(0.0001, 0.0001)  # the same symbol again and again
     assert certainty(2.0, 0.012) == "its loss is known to ± 0.012 nats per token (standard error)"

@@ -16,7 +16,9 @@ from rhapsode.text.store import Part
 STRETCH, MOST = 500, 1000
 """Symbols of a stretch; and at most so many of them, else they are longer."""
 TOO_MUCH = 0.05
-"""A standard error above this part of a loss tells little."""
+"""A standard error above this part of a loss tells little,"""
+ENOUGH = 0.001
+"""unless it is below so many nats."""
 FEWEST_DOCUMENTS = 30
 """From so many on documents are the stretches, some together where they are many."""
 
@@ -58,4 +60,4 @@ def certainty(loss: float, error: float) -> str:
     if math.isnan(error):
         return "too little text to say how certain its loss is"
     known = f"its loss is known to ± {error:.2g} nats per token (standard error)"
-    return f"{known}: too little text for more than a rough idea" if error > TOO_MUCH * loss else known
+    return f"{known}: too little text for more than a rough idea" if error > max(TOO_MUCH * loss, ENOUGH) else known
