@@ -2,7 +2,8 @@
 //
 // AMX multiplies tiles of 1 KB: 16 rows of 64 bytes. Every operand lies in memory as whole tiles, contiguous, 64-byte
 // aligned and in the order of use, so that no product ever gathers. Sizes are padded with zeros: hidden and input
-// widths to pairs of 16 (32), batches to blocks of 32 rows.
+// widths to pairs of 16 (32), batches to blocks of 32 rows. Where a batch is far from that, only the recurrence works on padded
+// steps; products that know no time take the rows of all steps one behind the other (RowTiles in dense.h).
 //
 // bf16 numbers always come as PAIRS in one 32-bit word, because AMX's dot product adds a.low * b.low + a.high * b.high.
 // Which two numbers share a word is our choice, so long as both operands agree. We take element l of one vector of 16
