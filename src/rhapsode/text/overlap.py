@@ -30,7 +30,7 @@ SKETCH, SHARED, FEWEST, LIKE = 64, 16, 4, 0.5
 MOST_TOKENS = 1 << 21
 """Held-out symbols that are looked at: evenly spaced documents, or the first so many symbols."""
 MOST_PASSAGES = 1 << 17
-BLOCK = 1 << 20
+BLOCK = 1 << 17
 TABLE_BITS = 22
 FACTOR = 0x9E3779B97F4A7C15
 EXCERPT = 60
@@ -114,9 +114,10 @@ class _Hashes:
         inside = np.flatnonzero(boundaries[self.width :] == boundaries[: -self.width])
         return _Windows(inside + start, _mixed(hashes[inside]))
 
-    def blocks(self) -> Iterator[_Windows]:
-        """All of the part's, a block at a time; blocks end with documents, where those are shorter."""
-        start, total = 0, len(self.part.tokens)
+    def blocks(self, most: int | None = None) -> Iterator[_Windows]:
+        """All of the part's, or those of its first `most` symbols, a block at a time; blocks end with documents, where
+        those are shorter."""
+        start, total = 0, len(self.part.tokens[:most])
         while start < total:
             end = min(start + BLOCK, total)
             last = int(np.searchsorted(self.part.starts, end, side="right")) - 1
@@ -170,9 +171,11 @@ class _Known:
 
 def _passages(train: _Hashes, held_out: _Hashes) -> Overlap:
     looked_at = min(len(held_out.part.tokens), MOST_TOKENS)
-    windows = held_out.of(0, looked_at)
-    zeros = max(0, int(np.ceil(np.log2(max(1, len(windows.starts)) / MOST_PASSAGES))))
-    wanted = _sampled(windows, zeros)
+    if not looked_at:
+        return Overlap("symbols", 0, 0, None)
+    zeros = max(0, int(np.ceil(np.log2(max(1, looked_at) / MOST_PASSAGES))))
+    sampled = [_sampled(block, zeros) for block in held_out.blocks(looked_at)]
+    wanted = _Windows(*(np.concatenate(arrays) for arrays in zip(*sampled, strict=True)))
     if not len(wanted.starts):
         return Overlap("symbols", 0, looked_at, None)
     hashes, slot = np.unique(wanted.hashes, return_inverse=True)

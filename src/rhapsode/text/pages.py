@@ -10,7 +10,7 @@ import mmap
 
 import numpy as np
 
-SMALL = 64 << 20
+SMALL = 16 << 20
 """Bytes of a file that may be in memory whole."""
 PLACES = 64
 """Places in a larger one that are read between two times of letting go; each may bring in two megabytes around it."""
