@@ -320,7 +320,7 @@ class ClassifierConfig(Config):
 
 NOT_OF_CLASSIFIERS = (
     *("label", "split", "tied", "batches", "stride", "targets"),
-    *("accumulate", "averaging", "networks", "patience", "validate_every"),
+    *("accumulate", "averaging", "dropout_gap", "networks", "patience", "validate_every"),
 )
 """Fields of the other configurations that classifiers do without."""
 
@@ -373,6 +373,13 @@ class TrainConfig(Config):
     accumulate: int = option(1, "pieces a batch is cut into to save memory; the result is the same", low=1)
     averaging: float = option(
         0.0, "decay of the running average of the weights that is kept and saved; 0: none", low=0, below=1, planned=True
+    )
+    dropout_gap: float = option(
+        0.0,
+        "dropout grows from none to full with what the held-out loss is above the training loss: full at this part; "
+        "0: full from the start",
+        low=0,
+        planned=True,
     )
     patience: int = option(0, "stop after this many validations without a new best; 0: never", low=0)
     validate_every: int = option(

@@ -208,3 +208,18 @@ def test_a_step_that_fails_changes_nothing(isa):
     assert not np.isfinite(result.loss)
     same(learner.parameters(), before[0])
     same(learner.optimizer_state(), before[1])
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+@pytest.mark.parametrize("mask", ["step", "sequence"])
+def test_a_part_of_dropout_is_dropout_of_that_part(backend, mask):
+    rates = {"dropout_input": 0.4, "dropout": 0.5, "dropout_output": 0.25, "dropconnect": 0.5}
+
+    def weights(part, **fields):
+        config = config_of("lstm", vocab_size=19, hidden=24, layers=2, dropout_mask=mask, **fields)
+        learner = make(backend, config)
+        learner.step(random_batch(config, 5, 7), learner.initial_state(7), Update(3, 0.01, part))
+        return learner.parameters()
+
+    same(weights(0.5, **rates), weights(1.0, **{name: rate / 2 for name, rate in rates.items()}))
+    same(weights(0.0, **rates), weights(1.0))

@@ -19,6 +19,7 @@ RUNS = {
     "lstm streams": {"cell": "lstm", "dropout_output": 0.3, "dropconnect": 0.2, "averaging": 0.9},
     "gru windows": {"cell": "gru", "batches": "windows", "stride": 2, "optimizer": "sgd", "momentum": 0.9, "lr": 0.1},
     "rnn documents": {"cell": "rnn", "batches": "documents", "documents": "lines", "optimizer": "adadelta"},
+    "growing dropout": {"dropout_gap": 0.01, "dropout_output": 0.5, "dropconnect": 0.4, "validate_every": 2},
     "two layers": {"layers": 2, "dropout": 0.2, "learned_state": True, "input": "embedding", "optimizer": "rmsprop"},
     "accumulated": {"accumulate": 2, "optimizer": "adagrad", "dropout_input": 0.1, "dropout_mask": "sequence"},
 }

@@ -64,6 +64,18 @@ def test_lists_are_trained_as_documents(tmp_path):
     assert plan(small_corpus(tmp_path, names, documents="lines")).train.batches == "documents"
 
 
+def test_dropout_of_lists_grows_with_what_is_learned_by_heart(tmp_path):
+    lists = small_corpus(tmp_path, "".join(f"{name}\n" for name in verses(400).split()), documents="lines")
+    assert plan(lists, epochs=20).train.dropout_gap > 0
+    assert plan(lists, epochs=1).train.dropout_gap == 0
+    assert plan(lists, epochs=20, dropout_output=0.3).train.dropout_gap == 0
+    assert plan(lists, epochs=20, dropout_gap=0.5).train.dropout_gap == 0.5
+
+
+def test_dropout_of_running_text_is_full(corpus):
+    assert plan(corpus, epochs=20).train.dropout_gap == 0
+
+
 def test_large_vocabularies_get_an_embedding(tmp_path):
     text = "".join(chr(0x4E00 + i) for i in range(3000))
     assert plan(small_corpus(tmp_path, text * 2, documents="whole")).model.input == "embedding"

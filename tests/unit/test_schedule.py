@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rhapsode.config import TrainConfig
-from rhapsode.training.schedule import learning_rate
+from rhapsode.training.schedule import dropout_part, learning_rate
 
 SCHEDULES = ["constant", "linear", "cosine", "step"]
 
@@ -39,3 +39,22 @@ def test_after_warm_up_the_rate_never_rises(schedule, a, b):
     config = TrainConfig(schedule=schedule, warmup=0)
     early, late = sorted((a, b))
     assert learning_rate(config, 0, early) >= learning_rate(config, 0, late) > 0
+
+
+def dropout_after(validations, gap, train_loss=2.0, config=None):
+    part = 0.0
+    for _ in range(validations):
+        part = dropout_part(config or TrainConfig(dropout_gap=0.05), part, train_loss, train_loss * (1 + gap))
+    return part
+
+
+def test_dropout_follows_what_is_learned_by_heart():
+    assert dropout_after(5, -0.1) == dropout_after(5, 0.0) == 0
+    assert 0 < dropout_after(1, 0.05) < dropout_after(2, 0.05) < dropout_after(50, 0.05) == pytest.approx(1)
+    assert dropout_after(50, 0.02) == pytest.approx(0.4)
+    assert dropout_after(3, 0.0, train_loss=0.0) == 0
+    assert dropout_part(TrainConfig(dropout_gap=0.05), 1.0, 2.0, 2.0) < 1
+
+
+def test_without_a_gap_dropout_is_full():
+    assert dropout_after(1, 0.0, config=TrainConfig()) == 1

@@ -30,6 +30,8 @@ class Update(NamedTuple):
     """of this optimiser step, from 0: the dropout masks are drawn from it"""
     lr: float
     """learning rate of this step; the table's is `TrainConfig.table_lr` times this"""
+    dropout: float = 1.0
+    """part of the configured dropout and DropConnect that this step has, 0 to 1"""
 
 
 class StepResult(NamedTuple):

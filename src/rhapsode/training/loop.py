@@ -24,7 +24,7 @@ from rhapsode.training.folder import CHECKPOINT
 from rhapsode.training.interrupt import Interrupt
 from rhapsode.training.observer import Observer, Report
 from rhapsode.training.progress import Budget, Progress
-from rhapsode.training.schedule import learning_rate
+from rhapsode.training.schedule import dropout_part, learning_rate
 from rhapsode.training.validation import held_out_loss, validation_interval
 
 REPORT_SECONDS, CHECKPOINT_SECONDS = 1.0, 30.0
@@ -68,7 +68,7 @@ class Loop:
         self.batches = make_batches(corpus.train, config)
         self.budget = Budget.of(config, self.batches.steps_per_epoch)
         self.validate_every = config.validate_every or validation_interval(self.batches, corpus.held_out)
-        self.progress = Progress()
+        self.progress = Progress(dropout=0.0 if config.dropout_gap and self._holds_out() else 1.0)
         self.state = learner.initial_state(self.batches.batch_size)
         self._told, self._told_tokens, self._sampled = 0.0, 0, 0.0
 
@@ -128,7 +128,7 @@ class Loop:
     def _step(self, lr: float) -> StepResult:
         """One step of the learner, counted."""
         batch = self.batches.at(self.progress.step)
-        result, state = self.learner.step(batch, self.state, Update(self.progress.step, lr))
+        result, state = self.learner.step(batch, self.state, Update(self.progress.step, lr, self.progress.dropout))
         if not result.is_finite:
             self._fail(result, lr)
         self.state = state
@@ -164,7 +164,10 @@ class Loop:
     def _validate(self, lr: float, result: StepResult | None) -> None:
         """Measure the held-out loss; keep the model if it is the best. Without a held-out part the latest is kept."""
         loss = self._held_out_loss(self.config.averaging > 0)
-        best = self.progress.validated(loss) if self._holds_out() else True
+        best = True
+        if self._holds_out():
+            best = self.progress.validated(loss)
+            self.progress.dropout = dropout_part(self.config, self.progress.dropout, self.progress.train_loss, loss)
         if best:
             self._model().save(self.folder / BEST)
         for observer in self.observers:

@@ -41,6 +41,8 @@ PART_DROPOUT = 0.8
 """Part of the usual dropout that networks have which are joined."""
 DROPOUT = 0.28
 """Of the output, at most, for a million symbols: a tenth more for half as many; see docs/LOG.md."""
+DROPOUT_GAP = 0.06
+"""Of documents: what part of it the held-out loss is above the training loss with full dropout; see docs/LOG.md."""
 LARGE_VOCABULARY = 1024
 """From this size on a table row for each symbol is too much, and an embedding is used."""
 
@@ -100,9 +102,13 @@ def make_plan(
     _choose_size(chooser, useful)
     passes = tokens / batches.predictions
     joined = chooser.train.get("networks", 1) > 1
+    planned = not ({"dropout", "dropout_output", "dropout_input", "dropconnect"} & chooser.model.keys())
     _choose_dropout(
         chooser, passes, len(corpus.train.tokens), TRAINED_DROPOUT if trained else PART_DROPOUT if joined else 1.0
     )
+    if planned and chooser.train.get("batches") == "documents" and chooser.model.get("dropout_output"):
+        why = "held-out documents, drawn like the others, tell how much is learned by heart"
+        chooser.choose(chooser.train, "dropout_gap", DROPOUT_GAP, why)
     _choose_validations(chooser, passes, batches, corpus)
     if not trained:
         _choose_averaging(chooser, passes)

@@ -32,6 +32,8 @@ class Progress:
     """at the latest validation"""
     best_loss: float = math.inf
     best_step: int = 0
+    dropout: float = 1.0
+    """part of the configured dropout that is in use"""
     stale: int = 0
     """validations since the best one"""
 

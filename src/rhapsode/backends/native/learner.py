@@ -66,7 +66,8 @@ class NativeLearner:
         with_start = with_state or bool(self._initial)
         loss, finals, starts = 0.0, [], []
         for rows in cuts(B, self.train.accumulate):
-            dropout = Dropout(self.train.seed, update.number, B, rows.start, rows.stop - rows.start, every_step)
+            size = rows.stop - rows.start
+            dropout = Dropout(self.train.seed, update.number, B, rows.start, size, every_step, update.dropout)
             hidden, final = self._model.hidden(_columns(batch.inputs, rows), _part(start, rows), dropout)
             targets = _columns(batch.targets, rows)
             weights = None if batch.weights is None else _columns(batch.weights, rows)

@@ -21,18 +21,20 @@ class Dropout:
     first: int
     size: int
     every_step: bool
+    part: float = 1.0
+    """of every rate (`Update.dropout`)"""
 
     def vectors(self, site: str, p: float) -> _native.Mask:
         """The mask at `site` of vectors [T*B, D]."""
-        if not masks.threshold(p):
-            return NOTHING
-        rows_of_a_step = self.batch_size if self.every_step else 0
-        return self._mask(site, p, self.size, rows_of_a_step, self.first)
+        return self._mask(site, p, self.size, self.batch_size if self.every_step else 0, self.first)
 
     def weights(self, site: str, p: float) -> _native.Mask:
         """The mask at `site` of a recurrent matrix."""
-        return self._mask(site, p, 1, 1, 0) if masks.threshold(p) else NOTHING
+        return self._mask(site, p, 1, 1, 0)
 
     def _mask(self, site: str, p: float, batch: int, step: int, first: int) -> _native.Mask:
+        p *= self.part
+        if not masks.threshold(p):
+            return NOTHING
         key = masks.key(self.seed, self.number, site)
         return _native.Mask(key, masks.threshold(p), masks.scale(p), batch, step, first)

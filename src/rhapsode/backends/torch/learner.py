@@ -78,8 +78,8 @@ class TorchLearner:
         return map_state(lambda carried, new: torch.where(reset[:, None], new, carried), state, initial)
 
     def _dropout(self, update: Update, batch_size: int, rows: slice) -> Dropout:
-        each_step = self.config.dropout_mask == "step"
-        return Dropout(self.train.seed, update.number, batch_size, rows.start, rows.stop - rows.start, each_step)
+        each_step, size = self.config.dropout_mask == "step", rows.stop - rows.start
+        return Dropout(self.train.seed, update.number, batch_size, rows.start, size, each_step, update.dropout)
 
     def _loss(self, hidden: Tensor, targets: Tensor, shares: Tensor) -> Tensor:
         weight, bias = self._weights[output_weight(self.config)], self._weights["output.bias"]

@@ -55,9 +55,12 @@ class Dropout:
     rows: int
     each_step: bool
     """whether a time step draws masks of its own (`ModelConfig.dropout_mask`)"""
+    part: float = 1.0
+    """of every rate (`Update.dropout`)"""
 
     def vectors(self, site: str, x: Tensor, p: float) -> Tensor:
         """x [T, B, D] with its entries dropped at `site`."""
+        p *= self.part
         if masks.threshold(p) == 0:
             return x
         T, B, D = x.shape
@@ -66,12 +69,14 @@ class Dropout:
 
     def one_hot(self, site: str, ids: Tensor, vocab_size: int, p: float) -> Tensor:
         """What is left, [T, B, 1], of the one entry of the one-hot vectors of ids [T, B]: 0 or the scale."""
+        p *= self.part
         rows = self._rows(len(ids), ids.device).expand_as(ids)
         kept = keep_entry(self._key(site), rows, ids, vocab_size, p)
         return (kept * masks.scale(p))[..., None]
 
     def recurrent(self, site: str, weight: Tensor, p: float) -> Tensor:
         """weight_hh [M*H, H] with its entries dropped at `site` (DropConnect)."""
+        p *= self.part
         if masks.threshold(p) == 0:
             return weight
         MH, H = weight.shape
