@@ -41,7 +41,7 @@ PART_DROPOUT = 0.8
 """Part of the usual dropout that networks have which are joined."""
 DROPOUT = 0.28
 """Of the output, at most, for a million symbols: a tenth more for half as many; see docs/LOG.md."""
-DROPOUT_GAP = 0.06
+DROPOUT_GAP = 0.08
 """Of documents: what part of it the held-out loss is above the training loss with full dropout; see docs/LOG.md."""
 LARGE_VOCABULARY = 1024
 """From this size on a table row for each symbol is too much, and an embedding is used."""
