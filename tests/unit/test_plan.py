@@ -98,8 +98,14 @@ def test_little_text_gets_a_few_passes_small_batches_and_a_small_network(tmp_pat
     assert sum(reason.startswith(("minutes", "epochs")) for reason in made.reasons) == 1
     assert (made.model.hidden, made.train.batch_size, made.train.lr) == (256, LITTLE_BATCH, LITTLE_LR)
     assert made.model.dropout_output > 0.3
-    named = plan(poem, minutes=3)
-    assert (named.train.minutes, named.train.epochs, named.model.hidden) == (3, None, 256)
+    named = plan(poem, minutes=0.2)
+    assert (named.train.minutes, named.train.epochs, named.model.hidden) == (0.2, None, 256)
+
+
+def test_minutes_named_for_little_text_go_to_several_networks(tmp_path):
+    made = plan(small_corpus(tmp_path, verses(200)), minutes=3)
+    assert (made.train.networks, made.model.hidden, made.train.lr) == (4, 1024, LITTLE_LR)
+    assert made.train.batch_size == LITTLE_BATCH
 
 
 def test_validations_are_few_where_the_last_weights_are_the_best(corpus):

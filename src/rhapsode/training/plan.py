@@ -31,7 +31,10 @@ CELL_DECAYS = {"mlstm": 0.1, "mogrifier": 0.1}
 """Weight decay of a cell whose gradient explodes with the usual one; see docs/LOG.md."""
 AVERAGING = 0.99
 """Decay of the running average of the weights, where few passes are expected; see docs/LOG.md."""
+LITTLE_BATCH, LITTLE_LR, LITTLE_PASSES = 8, 6e-3, 20
+"""Of little text: so small a batch, a rate that suits it, and no more passes than that; see docs/LOG.md."""
 NETWORKS = (
+    (LITTLE_TEXT, ((160, 4, 256, LITTLE_LR),)),
     (3e5, ((80, 2, 256, 1.2e-2), (250, 3, 256, 1.2e-2))),
     (math.inf, ((45, 2, 384, 8e-3), (100, 3, 384, 8e-3), (160, 3, 512, 6e-3))),
 )
@@ -48,8 +51,6 @@ LARGE_VOCABULARY = 1024
 
 MOST_PASSES = 40
 """More passes over a text teach a network little, with whatever dropout."""
-LITTLE_BATCH, LITTLE_LR, LITTLE_PASSES = 8, 6e-3, 20
-"""Of little text: so small a batch, a rate that suits it, and no more passes than that; see docs/LOG.md."""
 FEW_PASSES, FEW_SHARE = 4, 0.01
 """Up to so many passes over the text the last weights are the best: validations may cost this part of the time."""
 
@@ -91,7 +92,7 @@ def make_plan(
     _choose_decay(chooser)
     batches = make_batches(corpus.train, TrainConfig(**chooser.train))
     _choose_input(chooser, corpus)
-    if not (trained or _is_little(corpus)):
+    if not trained and (_names_budget(train) or not _is_little(corpus)):
         _choose_networks(chooser, batches, len(corpus.train.tokens), speed)
     tokens = _expected_tokens(chooser, batches, speed)
     most = LITTLE_PASSES if _is_little(corpus) else MOST_PASSES
