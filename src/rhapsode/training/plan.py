@@ -104,10 +104,11 @@ def make_plan(
     passes = tokens / batches.predictions
     joined = chooser.train.get("networks", 1) > 1
     planned = not ({"dropout", "dropout_output", "dropout_input", "dropconnect"} & chooser.model.keys())
+    drawn_alike = chooser.train.get("batches") == "documents" and len(corpus.held_out.tokens) > 1
     _choose_dropout(
         chooser, passes, len(corpus.train.tokens), TRAINED_DROPOUT if trained else PART_DROPOUT if joined else 1.0
     )
-    if planned and chooser.train.get("batches") == "documents" and chooser.model.get("dropout_output"):
+    if planned and drawn_alike and chooser.model.get("dropout_output"):
         why = "held-out documents, drawn like the others, tell how much is learned by heart"
         chooser.choose(chooser.train, "dropout_gap", DROPOUT_GAP, why)
     _choose_validations(chooser, passes, batches, corpus)
