@@ -85,25 +85,36 @@ class TensorFile:
         return np.frombuffer(self._mapped, dtype, size, self._offsets[name]).reshape(shape)
 
 
-_TYPES = {"F32": "<f4", "I32": "<i4", "I8": "i1", "U8": "u1"}
+_TYPES = {"I64": "<i8", "F32": "<f4", "I32": "<i4", "I8": "i1", "U8": "u1"}
+"""numpy's names of the types there are in files, in the order in which tensors are laid down."""
 
 
 def write(path: str | Path, entry: str, head: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
-    """Write the file, whole or not at all. A tensor of bytes comes last, at a multiple of `ALIGNED`.
+    """Write the file, whole or not at all, one tensor after the other. One of bytes, or else the first, begins
+    at a multiple of `ALIGNED`.
 
     Raises:
         OutputError: it cannot be written.
     """
-    from safetensors.numpy import save
-
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    data = save(contiguous, metadata={entry: json.dumps(head, ensure_ascii=False)})
-    size = int.from_bytes(data[:8], "little")
-    last = sum(tensor.nbytes for tensor in contiguous.values() if tensor.dtype == np.uint8)
-    blanks = -(len(data) - last) % ALIGNED if last else 0  # the format lets the header end in blanks
+    types = {np.dtype(numpys): name for name, numpys in _TYPES.items()}
+    order = sorted(tensors, key=lambda name: ([*_TYPES].index(types[tensors[name].dtype]), name))
+    parts: dict[str, Any] = {"__metadata__": {entry: json.dumps(head, ensure_ascii=False)}}
+    end = 0
+    for name in order:
+        begin, end = end, end + tensors[name].nbytes
+        parts[name] = {"dtype": types[tensors[name].dtype], "shape": tensors[name].shape, "data_offsets": (begin, end)}
+    sizes = [tensor.nbytes for tensor in tensors.values() if tensor.dtype != np.uint8]
+    header = _header(parts, sum(sizes) if len(sizes) < len(tensors) else 0)
     with atomic(path) as file:
-        file.write((size + blanks).to_bytes(8, "little") + data[8 : 8 + size] + b" " * blanks)
-        file.write(memoryview(data)[8 + size :])
+        file.write(len(header).to_bytes(8, "little") + header)
+        for name in order:
+            file.write(np.ascontiguousarray(tensors[name]).data)
+
+
+def _header(parts: dict[str, Any], before: int) -> bytes:
+    """The header, so long that what comes after `before` bytes of data begins at a multiple of `ALIGNED`."""
+    text = json.dumps(parts, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    return text + b" " * (-(8 + len(text) + before) % ALIGNED)  # the format lets it end in blanks
 
 
 ALIGNED = 64

@@ -1,10 +1,16 @@
 """Files appear whole or not at all."""
 
+import json
 import os
 import stat
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import save
 
+from rhapsode import tensorfile
 from rhapsode.errors import OutputError
 from rhapsode.files import atomic, make_folder, write_json
 
@@ -55,3 +61,17 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="No space left"):
         write_json(tmp_path / "a", {"x": 1})
     assert not (tmp_path / "a").exists()
+
+
+@given(st.integers(0, 3), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_tensors_lie_as_the_safetensors_library_lays_them(tmp_path_factory, rank, size, seed):
+    rng, path = np.random.default_rng(seed), tmp_path_factory.mktemp("tensors") / "x.safetensors"
+    types = ["<f4", "i1", "<i8", "<i4", "<f4"] + ["u1"] * (seed % 2)
+    tensors = {f"{seed % 7}é{i}": np.array(rng.integers(0, 9, (size,) * rank), kind) for i, kind in enumerate(types)}
+    tensorfile.write(path, "entry", {"é": [seed, '"']}, tensors)
+    found, expected = path.read_bytes(), save(tensors, {"entry": json.dumps({"é": [seed, '"']}, ensure_ascii=False)})
+    ends = [8 + int.from_bytes(data[:8], "little") for data in (found, expected)]
+    assert found[8 : ends[0]].rstrip() == expected[8 : ends[1]].rstrip()
+    assert found[ends[0] :] == expected[ends[1] :]
+    aligned = len(found) - tensors[max(tensors)].nbytes if seed % 2 else ends[0]
+    assert aligned % tensorfile.ALIGNED == 0
