@@ -108,11 +108,10 @@ def _stretches(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 def expect(corpus: Corpus, model: ModelConfig, train: TrainConfig, trained: bool = False) -> Expectation:
     """What to expect of training `model` from now on, on this machine, which is timed; of a model that has learned from
     other text, no loss."""
-    batches = make_batches(corpus.train, train)
+    counting, batches = count(corpus), make_batches(corpus.train, train)
     speed = measure_speed(model, train, batches)
     tokens = Budget.of(train, batches.steps_per_epoch).predictions(batches, lambda: speed.training)
     seconds, passes = _seconds(corpus, model, train, batches, speed), tokens / batches.predictions
-    counting = count(corpus)
     if counting is None:
         return Expectation(seconds, passes)
     error = None if math.isnan(counting.error) else counting.error
