@@ -20,7 +20,7 @@ import numpy as np
 from rhapsode.blending import normalised
 from rhapsode.config import ModelConfig
 from rhapsode.errors import ConfigError, TokenizerError
-from rhapsode.model import Model
+from rhapsode.model import Model, models_of
 from rhapsode.modelfile import ModelFile
 from rhapsode.nn.spec import Parameters
 from rhapsode.text.tokenizer import carried_over
@@ -37,10 +37,11 @@ def average(models: Sequence[Model | ModelFile], weights: Sequence[float] | None
         weights: one positive number for each model, in any unit; None: all the same.
 
     Raises:
-        ConfigError: there is no model; the weights are not one positive number for each; the structures differ.
+        ConfigError: these are no models; the weights are not one positive number for each; the structures differ.
         TokenizerError: they differ in their symbols.
     """
-    return Model(averaged([model.file if isinstance(model, Model) else model for model in models], weights))
+    found = models_of(models, Model, ModelFile)
+    return Model(averaged([model.file if isinstance(model, Model) else model for model in found], weights))
 
 
 def averaged(models: Sequence[ModelFile], weights: Sequence[float] | None = None) -> ModelFile:

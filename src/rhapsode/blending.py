@@ -16,16 +16,18 @@ import hashlib
 import itertools
 import json
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from numbers import Real
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
 from rhapsode.choices import symbols_of
+from rhapsode.config import whole_number
 from rhapsode.engine import Engine
 from rhapsode.errors import ConfigError
-from rhapsode.model import TextModel
+from rhapsode.model import TextModel, models_of
 from rhapsode.modelfile import Precision
 from rhapsode.nn.spec import State
 from rhapsode.sampling import log_softmax
@@ -50,11 +52,12 @@ def blend(
             the text that is read.
 
     Raises:
-        ConfigError: the weights are not one positive number for each model, or go with turns; turns is not positive.
+        ConfigError: these are no models; the weights are not one positive number for each, or go with turns; turns is
+            not a whole number from 1.
         TokenizerError: the models' symbols are of different kinds, or are different parts of words (bpe); or two
             models know different labels.
     """
-    return TextModel(BlendEngine([model.engine for model in models], weights, turns, turns_of))
+    return TextModel(BlendEngine([m.engine for m in models_of(models, TextModel)], weights, turns, turns_of))
 
 
 class Turn(NamedTuple):
@@ -78,12 +81,11 @@ class BlendEngine(Engine):
         turns_of: Unit = "symbols",
     ):
         """See `blend`."""
-        self.engines, self.turns, self.turns_of = list(engines), turns, turns_of
+        self.engines, self.turns_of = list(engines), turns_of
+        self.turns = None if turns is None else whole_number("turns", turns, 1)
         self.weights = normalised(weights, len(self.engines))
-        if turns is not None and turns < 1:
-            raise ConfigError("turns", turns, "at least 1")
         if turns is not None and weights is not None:
-            raise ConfigError("weights", tuple(weights), "none, with turns")
+            raise ConfigError("weights", weights, "none, with turns")
         if turns_of not in typing.get_args(Unit):
             raise ConfigError("turns_of", turns_of, ", ".join(typing.get_args(Unit)))
         self.tokenizer = joined_tokenizer([engine.tokenizer for engine in self.engines])
@@ -210,12 +212,9 @@ def normalised(weights: Sequence[float] | None, count: int) -> np.ndarray:
     """The weights of `count` models, their sum 1: [count], float64.
 
     Raises:
-        ConfigError: there is no model, or they are not one positive number for each.
+        ConfigError: they are not one positive number for each.
     """
-    if count < 1:
-        raise ConfigError("models", count, "at least one")
-    given = [1.0] * count if weights is None else list(weights)
-    fits = len(given) == count and all(isinstance(w, int | float) and 0 < w < np.inf for w in given)
-    if not fits:
-        raise ConfigError("weights", tuple(given), f"{count} numbers above 0, one for each model")
+    given = [1.0] * count if weights is None else list(weights) if isinstance(weights, Iterable) else []
+    if len(given) != count or not all(isinstance(w, Real) and 0 < w < np.inf for w in given):
+        raise ConfigError("weights", weights, f"{count} numbers above 0, one for each model")
     return np.array(given, np.float64) / np.sum(given)

@@ -129,6 +129,18 @@ def checked(field: Any, hint: Any, value: Any) -> Any:
     return value
 
 
+def whole_number(option: str, value: Any, low: int) -> int:
+    """`value` if it is a whole number from `low` on.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    number = value.__index__() if hasattr(value, "__index__") and not isinstance(value, bool) else low - 1
+    if number < low:
+        raise ConfigError(option, value, f"a whole number from {low}")
+    return number
+
+
 def _checked_strings(field: Any, value: Any) -> tuple[str, ...]:
     """`value` as a tuple of strings; one string stands for itself."""
     strings = (value,) if isinstance(value, str) else value

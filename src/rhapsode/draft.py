@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rhapsode.choices import Choice, after_word, choices, in_word
+from rhapsode.config import whole_number
 from rhapsode.errors import ConfigError
 from rhapsode.labels import likeliest
+from rhapsode.model import TextModel
 from rhapsode.session import Mark
-
-if TYPE_CHECKING:
-    from rhapsode.model import TextModel
-
 
 UNDO_LEARNED = 20
 """Changes that can be undone where the session learns: the way back to each holds weights."""
@@ -49,8 +47,11 @@ class Draft:
                 learned from them with them.
 
         Raises:
-            ConfigError: there is no such label, or no single model that could learn.
+            ConfigError: this is no model or no text; there is no such label, or no single model that could learn.
         """
+        if not isinstance(model, TextModel):
+            raise ConfigError("model", model, "a model, as rhapsode.load and rhapsode.blend give it")
+        _check_text("prompt", prompt)
         self.session = model.session(prompt, label, dynamic=dynamic, dynamic_lr=dynamic_lr)
         self.text, self.unknown = prompt, model.unknown
         self.session.position = likeliest(self.session.engine, self.session.position, np.empty(0, np.int32))
@@ -69,19 +70,29 @@ class Draft:
         Raises:
             ConfigError: `count` is less than 1.
         """
-        if count < 1:
-            raise ConfigError("choices", count, "at least 1")
+        count = whole_number("choices", count, 1)
         return choices(self.session.engine, self.session.position, count, self._ended)
 
     def take(self, choice: Choice) -> None:
-        """Go on with one of the `choices` at this place."""
+        """Go on with one of the `choices` at this place.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        if not isinstance(choice, Choice):
+            raise ConfigError("choice", choice, "one of those that choices() gives")
         self._keep()
         self.text += choice.text
         self._ended = in_word(choice.text[-1])
         self.session.position = choice.position
 
     def add(self, text: str) -> None:
-        """Go on with words of one's own."""
+        """Go on with words of one's own.
+
+        Raises:
+            ConfigError: they are no text.
+        """
+        _check_text("text", text)
         self._keep()
         self.text += text
         self.session.skim(text)
@@ -105,8 +116,12 @@ class Draft:
             yield piece
 
     def undo(self, changes: int = 1) -> int:
-        """Take back the last `changes`, or as many as there were; return how many."""
-        count = min(changes, len(self._before))
+        """Take back the last `changes`, or as many as there were; return how many.
+
+        Raises:
+            ConfigError: `changes` is less than 0.
+        """
+        count = min(whole_number("changes", changes, 0), len(self._before))
         if count:
             place = [self._before.pop() for _ in range(count)][-1]
             self.text, self._ended = place.text, place.ended
@@ -117,3 +132,8 @@ class Draft:
         """Note where the draft is, before it changes."""
         self._before.append(_Place(self.text, self.session.mark(), self._ended))
         self._ended = False
+
+
+def _check_text(option: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise ConfigError(option, text, "text")

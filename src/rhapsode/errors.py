@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from rhapsode.model import Model
 
 
+MOST_FOUND = 300
+"""Characters of what was found, in a message: it may be a whole model."""
+
+
 def listed(names: Iterable[object], most: int = 8) -> str:
     """The first of the names with commas between, for a message; ``…`` stands for more than `most`."""
     texts = list(map(str, names))
@@ -49,7 +53,7 @@ class ConfigError(RhapsodeError, ValueError):
 
     def __init__(self, option: str, found: object, allowed: str):
         self.option, self.found, self.allowed = option, found, allowed
-        super().__init__(f"{option}: found {found!r}, allowed: {allowed}")
+        super().__init__(f"{option}: found {' '.join(f'{found!r:.{MOST_FOUND}}'.split())}, allowed: {allowed}")
 
 
 class SourceError(RhapsodeError):

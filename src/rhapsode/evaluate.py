@@ -67,8 +67,9 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """Of a token: exp of its nats."""
-        return float(np.exp(self.nats_per_token))
+        """Of a token: exp of its nats; infinite where that is more than a number can be."""
+        with np.errstate(over="ignore"):
+            return float(np.exp(self.nats_per_token))
 
     @property
     def bits_per_char(self) -> float:

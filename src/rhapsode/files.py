@@ -13,7 +13,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rhapsode.errors import OutputError
+from rhapsode.errors import OutputError, RhapsodeError
+
+
+def named_path(name: str | os.PathLike[str], error: type[RhapsodeError]) -> Path:
+    """The path of this name.
+
+    Raises:
+        `error`: it is no name.
+    """
+    try:
+        return Path(name)
+    except TypeError:
+        raise error(f"found {name!r:.50}, expected the name of a file or folder") from None
 
 
 @contextlib.contextmanager
@@ -21,11 +33,12 @@ def atomic(path: str | Path) -> Iterator[BinaryIO]:
     """Open `path` for writing bytes; it appears, whole, when the block ends without an exception.
 
     Raises:
-        OutputError: the folder is missing or read-only, or the disk is full. The old file, if any, is untouched.
+        OutputError: this is no name, the folder is missing or read-only, or the disk is full. The old file, if any, is
+            untouched.
     """
     import tempfile  # imports much, and most commands write no file
 
-    path = Path(path)
+    path = named_path(path, OutputError)
     temporary = None
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from rhapsode.writer import Token
 
 if TYPE_CHECKING:
     from rhapsode.evaluate import Score
+
+
+M = TypeVar("M")
 
 
 def load(path: str | Path, precision: Precision | Literal["auto"] = "auto", cell: str | Path | None = None) -> Model:
@@ -173,6 +176,18 @@ class Model(TextModel):
             OutputError: it cannot be written.
         """
         self.file.save(path)
+
+
+def models_of(models: Iterable[M], *kinds: type[M]) -> list[M]:
+    """`models` as a list.
+
+    Raises:
+        ConfigError: they are not several of these kinds, or none.
+    """
+    found = list(models) if isinstance(models, Iterable) else []
+    if not found or not all(isinstance(model, kinds) for model in found):
+        raise ConfigError("models", models, "a list of models, as rhapsode.load gives them")
+    return found
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:

@@ -39,6 +39,7 @@ import numpy as np
 
 from rhapsode.config import ModelConfig
 from rhapsode.errors import ConfigError, ModelFileError, TokenizerError
+from rhapsode.files import named_path
 from rhapsode.nn.cells import cell_named
 from rhapsode.nn.joined import block_diagonal, by_blocks, from_blocks
 from rhapsode.nn.spec import DECAYED, Parameter, Parameters, parameter_spec
@@ -160,7 +161,7 @@ class ModelFile:
 
 def find(path: str | Path) -> Path:
     """The model file that `path` means: itself, or the best (else the last) one of a run folder."""
-    path = Path(path)
+    path = named_path(path, ModelFileError)
     try:
         folder = path.is_dir()
         for file in (path / BEST, path / LAST) if folder else (path,):

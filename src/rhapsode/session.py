@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from rhapsode.config import SamplingConfig
+from rhapsode.config import SamplingConfig, whole_number
 from rhapsode.engine import Engine
 from rhapsode.errors import SessionError
 from rhapsode.generate import Written, beam_search, fresh_seed, samples, write
@@ -102,13 +102,14 @@ class Session:
     def tokens(self, top: int = 0, **sampling: Any) -> Iterator[Token]:
         """Like `stream`, but the symbols one by one: each with its log-probability in the model's own distribution and
         the `top` most probable alternatives. Those of a stop string and a closing boundary come, too."""
-        return (token for step in self._steps(self.rules(sampling), top) for token in step.tokens)
+        steps = self._steps(self.rules(sampling), whole_number("top", top, 0))
+        return (token for step in steps for token in step.tokens)
 
     def write(self, top: int = 0, **sampling: Any) -> Written:
         """Like `generate`, with all that is known of the text: seed, ending, tokens with `top` alternatives."""
         seed = fresh_seed() if sampling.get("seed") is None else sampling["seed"]
         rules = self.rules(sampling | {"seed": seed})
-        steps = list(self._steps(rules, top))
+        steps = list(self._steps(rules, whole_number("top", top, 0)))
         return Written.of(steps, seed if rules.settings.beams == 1 else None, self.ended_by, self.label)
 
     def _steps(self, rules: Rules, top: int | None = None) -> Iterator[Step]:
@@ -135,6 +136,7 @@ class Session:
 
         Sample k has the seed `seed` + k, and is what `generate` gives with that seed. The session stays where it is.
         """
+        count, top = whole_number("count", count, 0), whole_number("top", top, 0)
         return samples(self.engine, self.rules(sampling), self.position, count, top)
 
     def rules(self, sampling: dict[str, Any]) -> Rules:
@@ -180,9 +182,11 @@ def check_mark(mark: Mark, engine: Engine, learns: bool) -> None:
     """Whether a session of this engine's model may go to the mark.
 
     Raises:
-        SessionError: it was made by a session of another model, or by one that learns and this one does not, or the
-            other way round.
+        SessionError: it is none, or was made by a session of another model, or by one that learns and this one does
+            not, or the other way round.
     """
+    if not isinstance(mark, Mark):
+        raise SessionError(f"found {mark!r:.50}, expected a mark of a session")
     if mark.engine is not engine and mark.engine.digest != engine.digest:
         raise SessionError("the mark was made by a session of another model")
     if (mark.weights is not None) != learns:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rhapsode.errors import RhapsodeError
-from rhapsode.files import atomic
+from rhapsode.files import atomic, named_path
 
 
 class TensorFile:
@@ -28,7 +28,7 @@ class TensorFile:
         """Open `path`, which should be `what` ("a model"), with its head in the metadata entry `entry`."""
         from safetensors import SafetensorError, safe_open
 
-        self.path, self._error = path, error
+        self.path, self._error = named_path(path, error), error
         try:
             open(path, "rb").close()  # what the system refuses it says better than safetensors does
             self._file = safe_open(path, framework="numpy")

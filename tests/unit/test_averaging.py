@@ -102,8 +102,9 @@ def test_wrong_weights_are_named():
     for weights in ([1], [1, 0], [1, float("nan")]):
         with pytest.raises(ConfigError, match="weights: found"):
             averaged([random_model(), random_model()], weights)
-    with pytest.raises(ConfigError, match="models: found 0"):
-        rhapsode.average([])
+    for models in ([], None, "run", ["run"], Model(random_model()), [random_model(), None]):
+        with pytest.raises(ConfigError, match=r"models: found .* allowed: a list of models"):
+            rhapsode.average(models)
 
 
 def test_on_the_command_line(tmp_path, capsys):

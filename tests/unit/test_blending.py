@@ -143,13 +143,13 @@ def test_a_blend_of_bytes_or_of_equal_bpe_writes():
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ({"weights": [1.0]}, r"weights: found \(1.0,\), allowed: 2 numbers above 0"),
+        ({"weights": [1.0]}, r"weights: found \[1\.0\], allowed: 2 numbers above 0"),
         ({"weights": [1, 0]}, "weights: found"),
         ({"weights": [1, -1]}, "weights: found"),
         ({"weights": [1, math.nan]}, "weights: found"),
         ({"weights": [1, math.inf]}, "weights: found"),
         ({"weights": [1, "x"]}, "weights: found"),
-        ({"turns": 0}, "turns: found 0, allowed: at least 1"),
+        ({"turns": 0}, "turns: found 0, allowed: a whole number from 1"),
         ({"turns": 2, "weights": [1, 1]}, "weights: found .*, allowed: none, with turns"),
         ({"turns": 2, "turns_of": "lines"}, "turns_of: found 'lines'"),
     ],
@@ -168,5 +168,24 @@ def test_tokenizers_that_do_not_go_together():
     for pair in ("cl", "cb", "bd", "de"):
         with pytest.raises(TokenizerError, match=r"tokenizer: found .* symbols.* expected"):
             blend([models[name] for name in pair])
-    with pytest.raises(ConfigError, match="models: found 0"):
-        blend([])
+
+
+A = char_model("ab", 1)
+
+
+@pytest.mark.parametrize("models", [[], None, 3, "runs/a", ["runs/a"], [A, None], A])
+def test_what_is_no_list_of_models_is_named(models):
+    with pytest.raises(ConfigError, match=r"models: found .* allowed: a list of models"):
+        blend(models)
+
+
+def test_weights_may_be_any_numbers_and_nothing_else():
+    models = [char_model("ab", 1), char_model("bc", 2)]
+    weights = blend(models, np.array([3, 1], np.float32)).engine.weights
+    np.testing.assert_array_equal(blend(models, [np.int64(3), 1.0]).engine.weights, weights)
+    for wrong in (3, "12", ["1", "2"], [1, None]):
+        with pytest.raises(ConfigError, match="weights: found"):
+            blend(models, wrong)
+    for wrong in (0, 1.5, "1"):
+        with pytest.raises(ConfigError, match="turns: found"):
+            blend(models, turns=wrong)

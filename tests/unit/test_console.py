@@ -67,6 +67,18 @@ def test_without_a_held_out_part_this_is_said(loss, said):
     assert said in stream.getvalue()
 
 
+def test_losses_of_a_training_that_diverges_are_short_and_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(console, "PLAIN_SECONDS", 0.0)
+    stream = io.StringIO()
+    observers = [console.PlainConsole(1.0, stream), MetricsFile(tmp_path, "t", 1.0)]
+    for observer in observers:
+        observer.step(report(val=1.2e30))
+        observer.validation(report(val=1.2e30), best=True)
+        observer.close()
+    assert "held out 1.2e+30 nats/token, 1.2e+30 bits/char" in stream.getvalue()
+    assert ">held out: 1.2e+30<" in (tmp_path / "loss.svg").read_text().replace("\n", "")
+
+
 def test_resuming_cuts_the_metrics_back(tmp_path):
     first = MetricsFile(tmp_path, "t", 1.0)
     for step in (1, 5, 9):

@@ -163,6 +163,22 @@ def test_a_blend_cannot_learn():
         Draft(blend([model_of("char")] * 2), dynamic=True)
 
 
-def test_less_than_one_choice_is_none():
-    with pytest.raises(ConfigError, match="choices: found 0"):
-        Draft(model_of("char")).choices(0)
+@pytest.mark.parametrize("count", [0, -1, 1.5, "2", None, True])
+def test_less_than_one_choice_is_none(count):
+    with pytest.raises(ConfigError, match=r"choices: found .* allowed: a whole number from 1"):
+        Draft(model_of("char")).choices(count)
+
+
+def test_what_is_no_model_no_text_or_no_choice_is_named_and_changes_nothing():
+    model = model_of("char")
+    for wrong in (None, "run", [model], model.file):
+        with pytest.raises(ConfigError, match="model: found"):
+            Draft(wrong)
+    with pytest.raises(ConfigError, match="prompt: found None, allowed: text"):
+        Draft(model, None)
+    draft = Draft(model, "the")
+    for what, change in (("text", draft.add), ("choice", draft.take), ("changes", draft.undo)):
+        with pytest.raises(ConfigError, match=f"{what}: found -1"):
+            change(-1)
+    assert draft.text == "the"
+    assert draft.changes == 0

@@ -70,6 +70,10 @@ def test_json_has_the_promised_fields():
     }
 
 
+def test_a_perplexity_beyond_all_numbers_is_infinite():
+    assert Evaluation("reset", 256, 10, 8, 9, 1, 1e9).perplexity == math.inf
+
+
 def test_part_of_lays_documents_out_like_a_corpus(tmp_path):
     corpus = small_corpus(tmp_path, "abc\n\nb\ncab\n", documents="lines", held_out=0.0)
     part = part_of(corpus.tokenizer, ["abc", "b", "cab"], closed=True)

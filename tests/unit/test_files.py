@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
+import rhapsode
 from rhapsode import tensorfile
-from rhapsode.errors import OutputError
-from rhapsode.files import atomic, make_folder, write_json
+from rhapsode.errors import ModelFileError, OutputError
+from rhapsode.files import atomic, make_folder, write_json, write_text
 
 
 def test_a_file_appears_whole(tmp_path):
@@ -75,3 +76,11 @@ def test_tensors_lie_as_the_safetensors_library_lays_them(tmp_path_factory, rank
     assert found[ends[0] :] == expected[ends[1] :]
     aligned = len(found) - tensors[max(tensors)].nbytes if seed % 2 else ends[0]
     assert aligned % tensorfile.ALIGNED == 0
+
+
+@pytest.mark.parametrize("name", [None, 5, b"a", ["a"]])
+def test_what_is_no_name_of_a_file_is_one_line(name):
+    with pytest.raises(OutputError, match=r"found .* expected the name of a file"):
+        write_text(name, "text")
+    with pytest.raises(ModelFileError, match=r"found .* expected the name of a file"):
+        rhapsode.load(name)

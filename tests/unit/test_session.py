@@ -362,3 +362,14 @@ def test_a_session_goes_back_to_its_marks(model, bytes_model):
     assert other.generate(length=9, seed=1) == texts[1]
     with pytest.raises(SessionError, match="another model"):
         bytes_model.session().rewind(marks[0])
+    with pytest.raises(SessionError, match="found None, expected a mark"):
+        session.rewind(None)
+
+
+def test_what_is_no_number_of_texts_or_alternatives_is_named(model):
+    with pytest.raises(ConfigError, match="count: found '2'"):
+        model.samples(count="2")
+    with pytest.raises(ConfigError, match=r"top: found 1\.5"):
+        next(model.tokens(top=1.5))
+    with pytest.raises(ConfigError, match="top: found -1"):
+        model.session().write(top=-1)

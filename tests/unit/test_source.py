@@ -65,6 +65,16 @@ def test_runs_and_corpora_in_a_folder_are_no_text(tmp_path):
     assert notes == [f"{tmp_path / 'd' / name}: skipped, rhapsode made it" for name in ("c", "runs/a")]
 
 
+def test_what_rhapsode_has_made_is_no_text_and_the_error_says_what_it_is(tmp_path):
+    for name in ("run/run.json", "run/metrics.jsonl", "c/manifest.json", "c/train.tokens", "m.safetensors"):
+        write(tmp_path / name, name)
+    for name, what in (("run", "a run"), ("c", "a prepared corpus"), ("m.safetensors", "a model file")):
+        with pytest.raises(SourceError, match=f"{name}: {what}"):
+            found(tmp_path, tmp_path / name)
+    with pytest.raises(SourceError, match=r"without text files; .*looks binary; .*c: skipped, rhapsode made it"):
+        found(tmp_path, tmp_path)
+
+
 def test_globs_are_expanded_and_arguments_keep_their_order(tmp_path):
     for name in ("b.txt", "a.txt", "s/c.txt", "[x].txt"):
         write(tmp_path / name, name)

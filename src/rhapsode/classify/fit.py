@@ -56,8 +56,8 @@ def fit(
             result = learner.step(batches.at(step), Update(step, lr))
             if not result.is_finite:
                 raise TrainingError(
-                    f"loss {result.loss}, gradient {result.grad_norm} at step {step + 1} (learning rate {lr:.3g}): "
-                    f"try a lower lr, or clip_norm 1 if clipping is off"
+                    f"loss {result.loss:.3g}, gradient {result.grad_norm:.3g} at step {step + 1} "
+                    f"(learning rate {lr:.3g}): try a lower lr, or clip_norm 1 if clipping is off"
                 )
             number, done = step // batches.steps_per_epoch + 1, step % batches.steps_per_epoch + 1
             step, losses = step + 1, result.loss + (losses if done > 1 else 0.0)

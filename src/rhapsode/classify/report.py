@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from rhapsode.figures import figure
+
 Label = str | int
 
 
@@ -87,7 +89,7 @@ class Report:
         first = max(9, width)
         table = ["  ".join([f"{row[0]:<{first}}", *(f"{cell:>{width}}" for cell in row[1:])]).rstrip() for row in lines]
         head = (
-            f"accuracy {self.accuracy:.4f} on {self.count:,}, {self.nats:.4f} nats each; "
+            f"accuracy {self.accuracy:.4f} on {self.count:,}, {figure(self.nats)} nats each; "
             f"{self.majority:.4f} by always naming the commonest class"
         )
         return "\n".join([head, *table])

@@ -12,6 +12,7 @@ from rhapsode.cli.options import ModelCommandOptions, argument, precision_option
 from rhapsode.cli.output import print_json
 from rhapsode.config import option
 from rhapsode.errors import ConfigError
+from rhapsode.figures import figure
 
 if TYPE_CHECKING:
     from rhapsode.analysis.baselines import NGram
@@ -160,7 +161,7 @@ def _show(result: Evaluation, others: dict[str, Evaluation]) -> None:
     print(MODES[result.mode].format(result.context))
     rows = [["", "model", *others]]
     for name in FIGURES:
-        rows.append([name.replace("_", " "), *(f"{getattr(found, name):.4f}" for found in (result, *others.values()))])
-    for label, *figures in rows:
-        print(f"{label:<16}" + "".join(f"{figure:>12}" for figure in figures))
+        rows.append([name.replace("_", " "), *(figure(getattr(found, name)) for found in (result, *others.values()))])
+    for label, *cells in rows:
+        print(f"{label:<16}" + "".join(f"{cell:>12}" for cell in cells))
     print(certainty(result.nats_per_token, result.standard_error))

@@ -12,6 +12,7 @@ from rhapsode.cli.options import ModelCommandOptions, argument, precision_option
 from rhapsode.cli.output import note, print_json
 from rhapsode.config import option
 from rhapsode.errors import CorpusError
+from rhapsode.figures import figure
 
 if TYPE_CHECKING:
     from rhapsode.analysis.comparison import Compared
@@ -132,19 +133,20 @@ def _show(units: list[Unit], total: dict[str, Any], by: str, files: int) -> None
     """A line for each unit, and one for the total."""
     print(f"{'bits/char':>9} {'nats':>10}  {by}")
     for unit in units:
-        print(f"{unit.bits_per_char:9.3f} {unit.nats:10.2f}  {_named(unit, by, files)}")
-    print(f"{total['bits_per_char']:9.3f} {total['nats_total']:10.2f}  total of {total['chars']:,} characters")
+        print(f"{_costs(unit.bits_per_char)} {_nats(unit.nats)}  {_named(unit, by, files)}")
+    costs = f"{_costs(total['bits_per_char'])} {_nats(total['nats_total'])}"
+    print(f"{costs}  total of {total['chars']:,} characters")
 
 
 def _show_compared(units: list[Compared], found: dict[str, Any], options: Options, files: int) -> None:
     """The same for two models, and who finds the text likelier."""
     print(f"{'bits/char':>9} {'against':>9} {'log ratio':>10}  {options.by}")
     for unit in units:
-        ratio = f"{unit.log_ratio:+10.2f}" if unit.comparable else f"{'unknown':>10}"
-        costs = f"{unit.bits_per_char:9.3f} {unit.against_bits_per_char:9.3f}"
+        ratio = _ratio(unit.log_ratio) if unit.comparable else f"{'unknown':>10}"
+        costs = _costs(unit.bits_per_char, unit.against_bits_per_char)
         print(f"{costs} {ratio}  {_named(unit, options.by, files)}")
-    costs = f"{found['compared_bits_per_char']:9.3f} {found['against_bits_per_char']:9.3f}"
-    print(f"{costs} {found['log_ratio']:+10.2f}  total of {found['compared_chars']:,} characters")
+    costs = _costs(found["compared_bits_per_char"], found["against_bits_per_char"])
+    print(f"{costs} {_ratio(found['log_ratio'])}  total of {found['compared_chars']:,} characters")
     if len(units) > found["compared"]:
         note(f"not compared, for text that one of the models has no symbol for: {len(units) - found['compared']:,}")
     if not found["compared"] or found["log_ratio"] == 0:
@@ -153,6 +155,19 @@ def _show_compared(units: list[Compared], found: dict[str, Any], options: Option
     first = found["log_ratio"] > 0
     wins = found["likelier" if first else "against_likelier"]
     print(f"likelier: {options.model if first else options.against}, in {wins:,} of {found['compared']:,}")
+
+
+def _costs(*bits_per_char: float) -> str:
+    """A column for each."""
+    return " ".join(f"{figure(bits, 3, 9):>9}" for bits in bits_per_char)
+
+
+def _nats(nats: float) -> str:
+    return f"{figure(nats, 2, 15):>10}"
+
+
+def _ratio(nats: float) -> str:
+    return f"{'+' * (nats >= 0) + figure(nats, 2, 15):>10}"
 
 
 def _named(unit: Unit, by: str, files: int) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rhapsode.cli.options import CommandOptions, argument, config_options
 from rhapsode.cli.output import note, print_json
 from rhapsode.config import BUDGETS, CorpusConfig, ModelConfig, TrainConfig, option
+from rhapsode.figures import figure
 
 if TYPE_CHECKING:
     from rhapsode.modelfile import ModelFile
@@ -107,7 +108,8 @@ def conclude(run: Run, outcome: Outcome, seconds: float, stream: Any) -> None:
     if outcome.reason == "patience":
         note(f"stopped early: {p.stale} validations without a new best")
     loss = outcome.loss
-    figures = f"{loss:.4f} nats/token, {loss * run.bits_per_char():.3f} bits/char held out, at step {p.best_step:,}"
+    bits = figure(loss * run.bits_per_char(), 3)
+    figures = f"{figure(loss)} nats/token, {bits} bits/char held out, at step {p.best_step:,}"
     if outcome.calibration:
         figures += f", its logits times {outcome.calibration.scale:.2f}"
     print(f"model     {run.summary(outcome)['model']}", file=stream)

@@ -12,6 +12,7 @@ from rhapsode.cli.options import CommandOptions, UsageError, argument, config_op
 from rhapsode.cli.output import note, print_json
 from rhapsode.config import NOT_OF_CLASSIFIERS, ClassifierConfig, CorpusConfig, ModelConfig, TrainConfig, option
 from rhapsode.errors import SourceError, listed
+from rhapsode.figures import figure
 
 if TYPE_CHECKING:
     from rhapsode.classify.file import ClassifierFile
@@ -88,11 +89,12 @@ class Progress:
         """At its end."""
         if epoch.used == 1 or (report and time.monotonic() - self.measured >= SECONDS):
             self.measured = time.monotonic()
-            self._say(epoch, f"  held out {report.nats:.4f} nats, accuracy {report.accuracy:.4f}" if report else "")
+            self._say(epoch, f"  held out {figure(report.nats)} nats, accuracy {report.accuracy:.4f}" if report else "")
 
     def _say(self, epoch: Epoch, found: str = "") -> None:
         self.said = time.monotonic()
-        note(f"{100 * epoch.used:3.0f} %  {epoch.seconds:.0f} s  epoch {epoch.number:,}  loss {epoch.loss:.4f}{found}")
+        loss = figure(epoch.loss)
+        note(f"{100 * epoch.used:3.0f} %  {epoch.seconds:.0f} s  epoch {epoch.number:,}  loss {loss}{found}")
 
 
 def conclude(file: ClassifierFile, out: str, stream: Any) -> None:

@@ -20,8 +20,18 @@ from rhapsode.errors import SourceError
 from rhapsode.text.reading import is_binary, kind_of
 
 STDIN = "-"
-OWN = ({"run.json", "metrics.jsonl"}, {"manifest.json", "train.tokens"})
-"""Files that tell a folder which rhapsode has made: a run, a prepared corpus."""
+OWN = (
+    (
+        ("run.json", "metrics.jsonl"),
+        "a run that train made, no text: name the text, and the run where a MODEL is asked for, or as --out with "
+        "--resume to go on",
+    ),
+    (("manifest.json", "train.tokens"), "a prepared corpus, which goes alone"),
+)
+"""Files that tell a folder which rhapsode has made, and what it is."""
+MODEL_FILE = ".safetensors"
+FEW = 3
+"""Of what was skipped, where nothing is left."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +70,11 @@ def find_sources(
     """The files that `arguments` mean, in their order, and notes about what was skipped.
 
     A folder means all files in it and below, sorted, but for hidden ones, those that are clearly binary, and those of
-    runs and prepared corpora. A name
-    with ``*``, ``?`` or ``[`` that no file has is a glob (``**`` goes through folders). ``-`` is standard input; it and
-    other pipes are copied into the folder `copies`.
+    runs and prepared corpora. A name with ``*``, ``?`` or ``[`` that no file has is a glob (``**`` goes through
+    folders). ``-`` is standard input; it and other pipes are copied into the folder `copies`.
 
     Raises:
-        SourceError: an argument means no file, or a file cannot be read.
+        SourceError: an argument means no file, or a model, a run or a corpus; or a file cannot be read.
     """
     if not arguments:
         raise SourceError("no text named: expected files, folders, globs, or - for standard input")
@@ -91,6 +100,8 @@ def _of_argument(
         yield from _of_glob(argument, config, copies, notes)
     elif stat.S_ISDIR(mode):
         yield from _of_folder(path, config, notes)
+    elif path.suffix == MODEL_FILE:
+        raise SourceError(f"{argument}: a model file, no text: name the text, and the file where a MODEL is asked for")
     elif stat.S_ISREG(mode):
         yield Source(argument, path, kind_of(path))
     else:
@@ -126,15 +137,23 @@ def _of_glob(argument: str, config: CorpusConfig, copies: Path, notes: list[str]
 
 
 def _of_folder(folder: Path, config: CorpusConfig, notes: list[str]) -> Iterator[Source]:
-    found = False
-    for path in _walk(folder, notes):
-        if is_binary(path, config):
-            notes.append(f"{path}: skipped, it looks binary")
+    if made := _made_here(folder):
+        raise SourceError(f"{folder}: {made}")
+    found, skipped = False, list[str]()
+    for path in _walk(folder, skipped):
+        if path.suffix == MODEL_FILE or is_binary(path, config):
+            skipped.append(f"{path}: skipped, it looks binary")
             continue
         found = True
         yield Source(str(path), path, kind_of(path))
     if not found:
-        raise SourceError(f"{folder}: a folder without text files")
+        raise SourceError("; ".join([f"{folder}: a folder without text files", *skipped[:FEW]]))
+    notes += skipped
+
+
+def _made_here(folder: Path | str) -> str | None:
+    """What the folder is, if rhapsode has made it."""
+    return next((what for names, what in OWN if all(os.path.isfile(os.path.join(folder, n)) for n in names)), None)
 
 
 def _walk(folder: Path, notes: list[str]) -> Iterator[Path]:
@@ -144,7 +163,7 @@ def _walk(folder: Path, notes: list[str]) -> Iterator[Path]:
         raise SourceError(f"{error.filename}: cannot be read: {error.strerror}") from None
 
     for parent, folders, files in os.walk(folder, onerror=refused):
-        if any(own <= set(files) for own in OWN):
+        if _made_here(parent):
             notes.append(f"{parent}: skipped, rhapsode made it")
             folders.clear()
             continue

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TextIO
 
+from rhapsode.figures import figure
 from rhapsode.training.observer import Observer, Report
 
 PLAIN_SECONDS = 5.0
@@ -31,7 +32,7 @@ def _figures(report: Report, bits_per_char: float) -> str:
     """The most telling first: a narrow terminal shows only so many."""
     p = report.progress
     return (
-        f"loss {p.train_loss:.4f} ({p.train_loss * bits_per_char:.3f} bits/char)  "
+        f"loss {figure(p.train_loss)} ({figure(p.train_loss * bits_per_char, 3)} bits/char)  "
         f"{report.tokens_per_second:,.0f} tokens/s  step {p.step:,}  epoch {report.epoch:.2f}"
     )
 
@@ -40,7 +41,7 @@ def _validation(report: Report, bits_per_char: float, best: bool) -> str:
     p = report.progress
     if p.val_loss == math.inf:
         return f"step {p.step:,}  no held-out text to validate on"
-    text = f"held out {p.val_loss:.4f} nats/token, {p.val_loss * bits_per_char:.3f} bits/char"
+    text = f"held out {figure(p.val_loss)} nats/token, {figure(p.val_loss * bits_per_char, 3)} bits/char"
     return f"step {p.step:,}  {_duration(p.seconds)}  {text}{'  (best)' if best else ''}"
 
 

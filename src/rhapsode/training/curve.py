@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+from rhapsode.figures import figure
 from rhapsode.files import write_text
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 420, 64, 16, 40, 48
@@ -70,7 +71,7 @@ def _curve(name: str, color: str, values: Points, places: Points, y: int) -> lis
     return [
         f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>',
         f'<text x="{WIDTH - RIGHT - 8}" y="{y}" text-anchor="end" fill="{color}">',
-        f"{name}: {values[-1][1]:.4f}</text>",
+        f"{name}: {figure(values[-1][1])}</text>",
     ]
 
 
@@ -79,7 +80,7 @@ def _range(train: Points, held_out: Points) -> tuple[float, float]:
     values = [y for _, y in train + held_out] or [0.0, 1.0]
     settled = [y for _, y in train[len(train) // 10 :] + held_out] or values
     low, high = min(values), max(settled)
-    margin = 0.05 * (high - low) or 0.05
+    margin = 0.05 * ((high - low) or max(1.0, high))
     return low - margin, high + margin
 
 

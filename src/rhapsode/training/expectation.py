@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rhapsode.figures import figure
 from rhapsode.text.blocks import certainty
 
 LITTLE_TEXT = 40_000
@@ -68,7 +69,7 @@ class Expectation:
         if self.low is None or self.high is None or not math.isfinite(loss):
             return time
         where = "below" if loss < self.low else "above" if loss > self.high else "within"
-        return f"{time}; loss {loss:.4f}, {where} the expected {self.low:.3g} to {self.high:.3g}"
+        return f"{time}; loss {figure(loss)}, {where} the expected {self.low:.3g} to {self.high:.3g}"
 
 
 def _rounded(passes: float) -> str:

@@ -214,6 +214,6 @@ class Loop:
         what = "loss" if not math.isfinite(result.loss) else "gradient"
         value = result.loss if what == "loss" else result.grad_norm
         raise TrainingError(
-            f"the {what} became {value} at step {self.progress.step + 1} (learning rate {lr:.3g}); the weights "
+            f"the {what} became {value:.3g} at step {self.progress.step + 1} (learning rate {lr:.3g}); the weights "
             f"before it are in {self.folder / LAST}. Try a lower --lr, or --clip-norm 1 if clipping is off"
         )
