@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -184,6 +185,22 @@ def test_the_plan_says_why(place):
     assert plan["expected"]["seconds"] > 60
     assert 0 < plan["expected"]["low"] < plan["expected"]["high"]
     assert plan["overlap"]["unit"] == "symbols"
+
+
+def test_the_plan_is_a_line_a_choice_with_its_reason_in_80_columns(place):
+    env = os.environ | {"COLUMNS": "80"}
+    done = rhapsode(place, "plan", "verses.txt", "--minutes", 1, "--hidden", 40, env=env)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    model, training = lines.index("model"), lines.index("training")
+    assert any(re.fullmatch(r"  --hidden 40 +named", line) for line in lines[model:training])
+    assert any(re.fullmatch(r"  --minutes 1 +named", line) for line in lines[training:])
+    assert any(re.fullmatch(r"  --batch-size \d+ +\w.*", line) for line in lines[training:])
+    usual = " ".join(" ".join(lines).split())
+    assert "layers 1" in usual
+    assert "--layers" not in usual
+    assert "vocab-size" not in usual
 
 
 def test_what_came_stands_beside_what_was_expected(place):

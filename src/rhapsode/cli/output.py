@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
+import textwrap
 from typing import Any
+
+NBSP = "\N{NO-BREAK SPACE}"
+"""In a `paragraph`, between words that stay on one line."""
 
 
 def note(text: str) -> None:
     """One line on stderr, beside the result."""
     print(text, file=sys.stderr, flush=True)
+
+
+def paragraph(label: str, text: str, width: int = 10, columns: int | None = None) -> str:
+    """`text` behind `label`, which has a column of at least `width` characters, in lines of `columns` at the most, those
+    of the terminal (80 without one). `NBSP` becomes a space."""
+    columns = shutil.get_terminal_size().columns if columns is None else columns
+    first = f"{label:<{width}}" if len(label) < width else f"{label}  "
+    lines = textwrap.wrap(
+        text, columns, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False
+    )
+    return "\n".join(lines).replace(NBSP, " ")
 
 
 def print_json(value: dict[str, Any]) -> None:

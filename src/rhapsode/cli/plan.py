@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from rhapsode.cli.options import CommandOptions, argument, config_options
-from rhapsode.cli.output import note, print_json
-from rhapsode.config import CorpusConfig, ModelConfig, TrainConfig, option
+from rhapsode.cli.options import CommandOptions, argument, config_options, spelling
+from rhapsode.cli.output import NBSP, note, paragraph, print_json
+from rhapsode.config import Config, CorpusConfig, ModelConfig, TrainConfig, option
+
+if TYPE_CHECKING:
+    from rhapsode.text.corpus import Corpus
+    from rhapsode.training.expectation import Expectation
+    from rhapsode.training.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,26 +30,61 @@ class Options(CommandOptions):
 
 def run(options: Options) -> int:
     """Print the plan."""
-    from rhapsode.training.run import bits_per_char, counts
     from rhapsode.training.start import plan_for
 
     fields = {**options.model, **options.train, **options.corpus}
     corpus, plan, expected = plan_for(options.source, fields, note, options.from_)
-    part = corpus.held_out if len(corpus.held_out.tokens) > 1 else corpus.train
     if options.json:
-        text = {"train": counts(corpus.train), "held_out": counts(corpus.held_out)}
-        figures = {"text": text, "model": plan.model.to_json(), "train": plan.train.to_json()}
-        overlap = corpus.overlap and corpus.overlap.to_json()
-        print_json(figures | {"reasons": list(plan.reasons), "expected": expected.to_json(), "overlap": overlap})
-        return 0
-    print(f"{corpus.train.chars:,} characters to learn from, {corpus.held_out.chars:,} held out")
-    if corpus.overlap and corpus.overlap.found:
-        print(corpus.overlap)
-    for line in expected.describe(corpus.train.chars, bits_per_char(part)):
-        print(line)
-    for reason in plan.reasons:
-        print(reason)
-    for title, config in (("model", plan.model), ("training", plan.train)):
-        settings = ", ".join(f"{name} {value}" for name, value in config.to_json().items() if value is not None)
-        print(f"\n{title}: {settings}")
+        print_json(_figures(corpus, plan, expected))
+    else:
+        for line in _lines(corpus, plan, expected, {*options.model, *options.train}):
+            print(line)
     return 0
+
+
+def _figures(corpus: Corpus, plan: Plan, expected: Expectation) -> dict[str, Any]:
+    from rhapsode.training.run import counts
+
+    return {
+        "text": {"train": counts(corpus.train), "held_out": counts(corpus.held_out)},
+        "model": plan.model.to_json(),
+        "train": plan.train.to_json(),
+        "reasons": list(map(str, plan.choices)),
+        "expected": expected.to_json(),
+        "overlap": corpus.overlap and corpus.overlap.to_json(),
+    }
+
+
+def _lines(corpus: Corpus, plan: Plan, expected: Expectation, named: Collection[str]) -> Iterator[str]:
+    """The plan for people: a line a field that was named or chosen, with the reason; then the others."""
+    from rhapsode.training.run import bits_per_char, described
+
+    part = corpus.held_out if len(corpus.held_out.tokens) > 1 else corpus.train
+    yield paragraph("text", described(corpus))
+    if corpus.overlap and corpus.overlap.found:
+        yield paragraph("overlap", str(corpus.overlap))
+    for line in expected.describe(corpus.train.chars, bits_per_char(part)):
+        yield paragraph("expected", line)
+    reasons = {choice.name: choice.reason for choice in plan.choices} | dict.fromkeys(named, "named")
+    for title, config in (("model", plan.model), ("training", plan.train)):
+        yield from ("", title)
+        yield from _settings(config, reasons)
+
+
+def _settings(config: Config, reasons: Mapping[str, str]) -> Iterator[str]:
+    """The fields that have reasons, aligned; then the others."""
+    fields = [f.name for f in dataclasses.fields(cast(Any, config)) if not f.metadata["derived"]]
+    shown = {name: _setting(name, value) for name in fields if (value := getattr(config, name)) is not None}
+    told = [name for name in shown if name in reasons]
+    width = max((len(shown[name]) for name in told), default=0) + 4
+    for name in told:
+        yield paragraph(f"  {shown[name]}", reasons[name], width)
+    others = [text.removeprefix("--").replace(" ", NBSP) for name, text in shown.items() if name not in told]
+    yield paragraph("  as usual", ", ".join(others), width)
+
+
+def _setting(name: str, value: Any) -> str:
+    """A field as an option of the command line."""
+    if isinstance(value, bool):
+        return spelling(name) if value else spelling(f"no_{name}")
+    return f"{spelling(name)} {value:g}" if isinstance(value, float) else f"{spelling(name)} {value}"

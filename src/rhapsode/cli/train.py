@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rhapsode.cli.options import CommandOptions, argument, config_options
-from rhapsode.cli.output import note, print_json
+from rhapsode.cli.output import note, paragraph, print_json
 from rhapsode.config import BUDGETS, CorpusConfig, ModelConfig, TrainConfig, option
 from rhapsode.figures import figure
 
@@ -72,24 +72,28 @@ def run(options: Options) -> int:
 
 def describe(run: Run) -> None:
     """Say on stderr what is about to be trained on what, with the plan's reasons."""
+    from rhapsode.training.run import described
+
+    columns = None if sys.stderr.isatty() else sys.maxsize  # of a log each line stays one
+
+    def tell(label: str, text: str) -> None:
+        note(paragraph(label, text, columns=columns))
+
     d, corpus = run.description, run.corpus
-    kind = f"{corpus.tokenizer.vocab_size:,} {corpus.tokenizer.kind} symbols"
-    if corpus.tokenizer.labels:
-        kind += f", {len(corpus.tokenizer.labels):,} of them labels"
-    note(f"text      {corpus.train.chars:,} characters to learn from, {corpus.held_out.chars:,} held out; {kind}")
+    tell("text", described(corpus))
     if corpus.overlap and corpus.overlap.found:
-        note(f"overlap   {corpus.overlap}")
+        tell("overlap", str(corpus.overlap))
     m, t = d.model, d.train
-    note(f"model     {m.cell}, {m.layers} x {m.hidden}, {run.parameter_count():,} parameters; backend {d.backend}")
+    tell("model", f"{m.cell}, {m.layers} x {m.hidden}, {run.parameter_count():,} parameters; backend {d.backend}")
     budget = next(f"{getattr(t, n):g} {n}" for n in BUDGETS if getattr(t, n) is not None)
-    note(f"training  {budget}; {t.batches}, {t.batch_size} x {t.length} symbols a step; {t.optimizer}, lr {t.lr:g}")
+    tell("training", f"{budget}; {t.batches}, {t.batch_size} x {t.length} symbols a step; {t.optimizer}, lr {t.lr:g}")
     for reason in d.reasons:
-        note(f"planned   {reason}")
+        tell("planned", reason)
     for line in d.expected.describe(corpus.train.chars, run.bits_per_char()) if d.expected else ():
-        note(f"expected  {line}")
+        tell("expected", line)
     if run.checkpoint:
-        note(f"resuming  at step {run.checkpoint.progress.step:,}")
-    note(f"run       {run.folder}")
+        tell("resuming", f"at step {run.checkpoint.progress.step:,}")
+    tell("run", str(run.folder))
 
 
 def sample(model: ModelFile) -> str:

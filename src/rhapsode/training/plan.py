@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rhapsode.config import BUDGETS, ELEMENTWISE, ModelConfig, TrainConfig, has_recurrent_matrix
 from rhapsode.errors import ConfigError
@@ -57,13 +57,25 @@ FEW_PASSES, FEW_SHARE = 4, 0.01
 Speed = Callable[[ModelConfig, TrainConfig, Batches], float]
 
 
+class Choice(NamedTuple):
+    """What a field was set to, and why."""
+
+    name: str
+    value: Any
+    reason: str
+
+    def __str__(self) -> str:
+        value = f"{self.value:g}" if isinstance(self.value, float) else self.value
+        return f"{self.name} {value}: {self.reason}"
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What will be trained, how, and why so: one line a choice."""
+    """What will be trained, how, and why so."""
 
     model: ModelConfig
     train: TrainConfig
-    reasons: tuple[str, ...]
+    choices: tuple[Choice, ...]
 
 
 def make_plan(
@@ -114,7 +126,7 @@ def make_plan(
     _choose_validations(chooser, passes, batches, corpus)
     if not trained:
         _choose_averaging(chooser, passes)
-    plan = Plan(ModelConfig(**chooser.model), TrainConfig(**chooser.train), tuple(chooser.reasons))
+    plan = Plan(ModelConfig(**chooser.model), TrainConfig(**chooser.train), tuple(chooser.choices))
     _check_networks(plan, trained)
     return plan
 
@@ -130,14 +142,12 @@ class _Chooser:
     """The fields named so far; a choice never overrides one."""
 
     def __init__(self, model: dict[str, Any], train: dict[str, Any]):
-        self.model, self.train, self.reasons = model, train, list[str]()
+        self.model, self.train, self.choices = model, train, list[Choice]()
 
     def choose(self, fields: dict[str, Any], name: str, value: Any, reason: str) -> None:
         if name not in fields:
             fields[name] = value
-            self.reasons.append(
-                f"{name} {value:g}: {reason}" if isinstance(value, float) else f"{name} {value}: {reason}"
-            )
+            self.choices.append(Choice(name, value, reason))
 
 
 def _choose_budget(c: _Chooser) -> None:
@@ -156,7 +166,7 @@ def _is_little(corpus: Corpus) -> bool:
 def _choose_passes(c: _Chooser, most: int) -> None:
     """A budget in passes instead of the usual minutes."""
     del c.train["minutes"]
-    c.reasons = [reason for reason in c.reasons if not reason.startswith("minutes ")]
+    c.choices = [choice for choice in c.choices if choice.name != "minutes"]
     c.choose(c.train, "epochs", float(most), "no budget was named, and more passes over little text teach little")
 
 

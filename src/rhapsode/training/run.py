@@ -124,6 +124,16 @@ def counts(part: Part) -> dict[str, int]:
     }
 
 
+def described(corpus: Corpus) -> str:
+    """How much text there is, of how many symbols."""
+    tokenizer = corpus.tokenizer
+    labels = f", {len(tokenizer.labels):,} of them labels" if tokenizer.labels else ""
+    return (
+        f"{corpus.train.chars:,} characters to learn from, {corpus.held_out.chars:,} held out; "
+        f"{tokenizer.vocab_size:,} {tokenizer.kind} symbols{labels}"
+    )
+
+
 def label_counts(part: Part, tokenizer: Tokenizer) -> dict[str, int]:
     """How many documents of a part have each label."""
     counts = Counter[int]()

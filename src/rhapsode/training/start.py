@@ -62,7 +62,7 @@ def start(
         model=plan.model,
         train=plan.train,
         backend=resolve_backend(plan.train.backend, plan.model.cell),
-        reasons=plan.reasons,
+        reasons=tuple(map(str, plan.choices)),
         version=__version__,
         expected=expected,
     )
