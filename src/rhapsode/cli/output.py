@@ -19,8 +19,8 @@ def note(text: str) -> None:
 
 
 def paragraph(label: str, text: str, width: int = 10, columns: int | None = None) -> str:
-    """`text` behind `label`, which has a column of at least `width` characters, in lines of `columns` at the most, those
-    of the terminal (80 without one). `NBSP` becomes a space."""
+    """`text` behind `label`, which has a column of at least `width` characters, in lines of at most `columns`: without
+    it, those of the terminal (80 where there is none). `NBSP` becomes a space."""
     columns = shutil.get_terminal_size().columns if columns is None else columns
     first = f"{label:<{width}}" if len(label) < width else f"{label}  "
     lines = textwrap.wrap(
