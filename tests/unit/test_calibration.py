@@ -9,7 +9,7 @@ import rhapsode
 from rhapsode.evaluate import evaluate
 from rhapsode.modelfile import ModelFile
 from rhapsode.sampling import log_softmax
-from rhapsode.training.calibration import calibrate, scaled
+from rhapsode.training.calibration import HIGHEST, LOWEST, calibrate, scaled
 from rhapsode.training.run import Run
 from rhapsode.training.start import start
 from texts import verses
@@ -43,10 +43,10 @@ class Sure:
         return float(nats[np.arange(len(nats)), self.targets].mean())
 
 
-@pytest.mark.parametrize("right", [0.6, 0.75, 0.88, 0.97, 1.0, 1.1])
+@pytest.mark.parametrize("right", [0.35, 0.5, 0.6, 0.75, 0.88, 0.97, 1.0, 1.1, 1.25])
 def test_the_scale_is_found(right):
     learner, weights = Sure(right), Sure(right).parameters
-    found = calibrate(learner, weights, learner.loss)
+    found = calibrate(learner, weights, learner.loss, 60_000)
     assert found.scale == pytest.approx(right, abs=0.03)
     learner.load(scaled(weights, found.scale))
     reached = learner.loss()
@@ -58,7 +58,21 @@ def test_the_scale_is_found(right):
 
 def test_a_loss_that_is_no_number_changes_nothing():
     learner = Sure(0.8)
-    assert calibrate(learner, learner.parameters, lambda: math.nan) == (1, 0)
+    assert calibrate(learner, learner.parameters, lambda: math.nan, 60_000) == (1, 0)
+
+
+@pytest.mark.parametrize(("right", "bound"), [(0.1, LOWEST), (2.0, HIGHEST)])
+def test_a_scale_beyond_the_bounds_is_the_bound(right, bound):
+    learner = Sure(right)
+    assert calibrate(learner, learner.parameters, learner.loss, 60_000).scale == bound
+
+
+def test_few_symbols_move_the_scale_little():
+    learner, weights = Sure(0.5), Sure(0.5).parameters
+    scales = [calibrate(learner, weights, learner.loss, count).scale for count in (1, 10, 100, 60_000)]
+    assert scales == sorted(scales, reverse=True)
+    assert scales[0] > 0.9
+    assert scales[-1] == pytest.approx(0.5, abs=0.03)
 
 
 def best_and_last(run: Run) -> tuple[ModelFile, ModelFile]:

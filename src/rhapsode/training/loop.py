@@ -185,12 +185,13 @@ class Loop:
         if not (self._holds_out() and path.is_file() and can_be_calibrated(self.learner.config)):
             return None
         best = ModelFile.load(path)
-        found = calibrate(self.learner, best.parameters, lambda: self._held_out_loss(averaged=False, most=MOST))
-        before = Calibration(**best.training.get("calibration", {"scale": 1.0, "gain": 0.0}))
-        whole = Calibration(before.scale * found.scale, before.gain + found.gain)
-        training = best.training | {"calibration": whole._asdict()}
-        replace(best, parameters=scaled(best.parameters, found.scale), training=training).save(path)
-        return whole
+        before = best.training.get("calibration")  # of a run that had ended, and goes on without a better model
+        trained = scaled(best.parameters, 1 / before["scale"]) if before else best.parameters
+        count = min(MOST, len(self.corpus.held_out.tokens) - 1)
+        found = calibrate(self.learner, trained, lambda: self._held_out_loss(averaged=False, most=MOST), count)
+        training = best.training | {"calibration": found._asdict()}
+        replace(best, parameters=scaled(trained, found.scale), training=training).save(path)
+        return found
 
     def _model(self) -> ModelFile:
         """The model as it stands, with its history."""
