@@ -110,6 +110,13 @@ def test_minutes_named_for_little_text_go_to_several_networks(tmp_path):
     assert made.train.batch_size == LITTLE_BATCH
 
 
+def test_networks_named_for_little_text_have_units_of_their_own(tmp_path):
+    made = plan(small_corpus(tmp_path, verses(200)), networks=3)
+    assert (made.train.networks, made.model.hidden) == (3, 3 * 256)
+    with pytest.raises(ConfigError, match="networks: found 2, allowed: 1 with norm rms"):
+        plan(small_corpus(tmp_path, verses(200)), networks=2, cell="rglru")
+
+
 def test_validations_are_few_where_the_last_weights_are_the_best(corpus):
     often, seldom = plan(corpus, epochs=20), plan(corpus, epochs=1)
     assert often.train.validate_every == 0  # 5 % of the time

@@ -121,6 +121,12 @@ def test_validation_counts_every_held_out_token_once(tmp_path, documents):
     assert held_out_loss(learner, corpus.held_out, documents) == pytest.approx(total / (len(tokens) - 1), abs=2e-5)
 
 
+@pytest.mark.parametrize(("every", "steps"), [(5, [5, 10]), (4, [4, 8, 10]), (20, [10])])
+def test_the_weights_of_a_step_are_validated_once(source, tmp_path, every, steps):
+    start((source,), tmp_path / "run", SMALL | {"steps": 10, "validate_every": every}).go()
+    assert [row["step"] for row in rows(tmp_path / "run") if "val_nats_per_token" in row] == steps
+
+
 def test_validations_cost_a_small_part(tmp_path):
     corpus = small_corpus(tmp_path, verses(4000))
     config = TrainConfig(steps=1000, batch_size=4, length=8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -37,7 +37,7 @@ def run(options: Options) -> int:
     if options.json:
         print_json(_figures(corpus, plan, expected))
     else:
-        for line in _lines(corpus, plan, expected, {*options.model, *options.train}):
+        for line in _lines(corpus, plan, expected, [*options.model, *options.train]):
             print(line)
     return 0
 
@@ -55,7 +55,7 @@ def _figures(corpus: Corpus, plan: Plan, expected: Expectation) -> dict[str, Any
     }
 
 
-def _lines(corpus: Corpus, plan: Plan, expected: Expectation, named: Collection[str]) -> Iterator[str]:
+def _lines(corpus: Corpus, plan: Plan, expected: Expectation, named: Iterable[str]) -> Iterator[str]:
     """The plan for people: a line a field that was named or chosen, with the reason; then the others."""
     from rhapsode.training.run import bits_per_char, described
 
@@ -65,17 +65,17 @@ def _lines(corpus: Corpus, plan: Plan, expected: Expectation, named: Collection[
         yield paragraph("overlap", str(corpus.overlap))
     for line in expected.describe(corpus.train.chars, bits_per_char(part)):
         yield paragraph("expected", line)
-    reasons = {choice.name: choice.reason for choice in plan.choices} | dict.fromkeys(named, "named")
+    reasons = dict.fromkeys(named, "named") | {choice.name: choice.reason for choice in plan.choices}
     for title, config in (("model", plan.model), ("training", plan.train)):
         yield from ("", title)
         yield from _settings(config, reasons)
 
 
 def _settings(config: Config, reasons: Mapping[str, str]) -> Iterator[str]:
-    """The fields that have reasons, aligned; then the others."""
+    """The fields that have reasons, in their order, aligned; then the others."""
     fields = [f.name for f in dataclasses.fields(cast(Any, config)) if not f.metadata["derived"]]
     shown = {name: _setting(name, value) for name in fields if (value := getattr(config, name)) is not None}
-    told = [name for name in shown if name in reasons]
+    told = [name for name in reasons if name in shown]
     width = max((len(shown[name]) for name in told), default=0) + 4
     for name in told:
         yield paragraph(f"  {shown[name]}", reasons[name], width)

@@ -18,8 +18,6 @@ from rhapsode.config import ModelConfig, is_own
 from rhapsode.errors import ConfigError
 from rhapsode.nn.spec import Parameter, Parameters, initial_parameters, parameter_spec
 
-ALONE = {"norm": "none", "mlp": "0", "conv": "0", "tied": "false", "cell": "one of rhapsode's own"}
-"""What networks that are joined do without: nothing must mix their units."""
 APART = 1_000_003
 """Between the seeds of networks that are joined."""
 
@@ -33,9 +31,10 @@ def part_config(config: ModelConfig, networks: int) -> ModelConfig:
     if networks == 1:
         return config
     used = {"norm": config.norm != "none", "mlp": config.mlp, "conv": config.conv > 1, "tied": config.tied}
-    used["cell"] = is_own(config.cell)
-    for name in (name for name in ALONE if used[name]):
-        raise ConfigError(name, getattr(config, name), f"{ALONE[name]} with {networks} networks")
+    for name in (name for name in used if used[name]):  # nothing may mix their units
+        raise ConfigError("networks", networks, f"1 with {name} {getattr(config, name)}")
+    if is_own(config.cell):
+        raise ConfigError("networks", networks, "1 with a cell of your own")
     embedding = config.embedding_size if config.input == "embedding" else networks
     for name, width in (("hidden", config.hidden), ("embedding_size", embedding)):
         if width % networks:

@@ -99,6 +99,7 @@ class Loop:
         progress, begun = self.progress, time.perf_counter() - self.progress.seconds
         self._told, self._told_tokens = time.perf_counter(), progress.tokens
         self._sampled = saved = self._told
+        validated = -1
         while (used := self._used(begun)) < 1:
             if stop.requested:
                 self._save()
@@ -107,15 +108,17 @@ class Loop:
             result = self._step(lr)
             progress.seconds = time.perf_counter() - begun
             self._tell(lr, result)
-            if progress.step % self.validate_every == 0 and self._more_to_come():
+            if progress.step % self.validate_every == 0:
                 self._validate(lr, result)
+                validated = progress.step
                 if self.config.patience and progress.stale >= self.config.patience:
                     self._save()
                     return "patience"
             if time.perf_counter() - saved >= CHECKPOINT_SECONDS:
                 self._save()
                 saved = time.perf_counter()
-        self._validate(0.0, None)
+        if validated < progress.step:
+            self._validate(0.0, None)
         progress.seconds = time.perf_counter() - begun
         self._save()
         return "budget"
@@ -149,10 +152,6 @@ class Loop:
             text = self.sampler(self._model())
             for observer in self.observers:
                 observer.sample(report, text)
-
-    def _more_to_come(self) -> bool:
-        """Whether this is not the last step, which is followed by a validation anyway."""
-        return self.budget.steps is None or self.progress.step < self.budget.steps
 
     def _report(self, lr: float, result: StepResult | None, speed: float) -> Report:
         p = self.progress

@@ -104,7 +104,7 @@ def make_plan(
     _choose_decay(chooser)
     batches = make_batches(corpus.train, TrainConfig(**chooser.train))
     _choose_input(chooser, corpus)
-    if not trained and (_names_budget(train) or not _is_little(corpus)):
+    if not trained and (_names_budget(train) or "networks" in train or not _is_little(corpus)):
         _choose_networks(chooser, batches, len(corpus.train.tokens), speed)
     tokens = _expected_tokens(chooser, batches, speed)
     most = LITTLE_PASSES if _is_little(corpus) else MOST_PASSES
