@@ -172,6 +172,7 @@ def raising(error: BaseException):
         (ConfigError("top_p", 3, "less"), 2, "rhapsode: --top-p: found 3, allowed: less\n"),
         (OutputError("x: cannot be written:\nfull"), 1, "rhapsode: x: cannot be written: full\n"),
         (PermissionError(13, "Permission denied", "x"), 1, "rhapsode: x: Permission denied\n"),
+        (MemoryError("no room for 64 GiB"), 1, "rhapsode: out of memory: no room for 64 GiB\n"),
         (ValueError("bug"), 1, "rhapsode: unexpected ValueError: bug (RHAPSODE_DEBUG=1 shows where)\n"),
         (KeyboardInterrupt(), 130, ""),
     ],

@@ -6,6 +6,8 @@ from hypothesis import given, settings
 
 from learners import model_configs
 from rhapsode.config import ModelConfig
+from rhapsode.errors import ConfigError
+from rhapsode.nn import spec as spec_module
 from rhapsode.nn.cells import CELLS
 from rhapsode.nn.forward import forward
 from rhapsode.nn.spec import initial_parameters, initial_state, parameter_spec, state_fields
@@ -149,3 +151,18 @@ def test_initial_state():
     (layer,) = initial_state(trained, parameters, 3).layers
     np.testing.assert_array_equal(layer.h, [[0, 1, 2, 3]] * 3)
     np.testing.assert_array_equal(layer.c, [[0, -1, -2, -3]] * 3)
+
+
+def test_what_cannot_be_trained_in_the_memory_there_is_is_told_before_it_is_drawn(monkeypatch):
+    huge = ModelConfig(vocab_size=9, hidden=65_536, layers=64)
+    with pytest.raises(ConfigError, match=r"hidden: found 65536, allowed: a smaller network: .* GB to be trained"):
+        initial_parameters(huge)
+    small = ModelConfig(vocab_size=9, hidden=4)
+    room = 16 * sum(p.size for p in parameter_spec(small))
+    monkeypatch.setattr(spec_module, "memory", lambda: room)
+    initial_parameters(small)
+    monkeypatch.setattr(spec_module, "memory", lambda: room - 1)
+    with pytest.raises(ConfigError, match="smaller network"):
+        initial_parameters(small)
+    monkeypatch.setattr(spec_module, "memory", lambda: None)
+    initial_parameters(small)

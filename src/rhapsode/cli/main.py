@@ -124,6 +124,8 @@ def _failed(error: Exception) -> int:
         )
     if isinstance(error, RhapsodeError):
         return _complain(str(error), error.exit_status)
+    if isinstance(error, MemoryError):
+        return _complain(f"out of memory: {error or 'nothing more can be allocated'}", 1)
     if isinstance(error, OSError):
         _abandon_stdout()
         return _complain(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)

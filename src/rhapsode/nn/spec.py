@@ -25,6 +25,7 @@ backend and do not depend on which other parameters there are.
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +36,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rhapsode.config import ModelConfig
+from rhapsode.errors import ConfigError
 from rhapsode.nn.cells import LayerState, Vector, cell_named
 
 Parameters = dict[str, np.ndarray]
@@ -166,8 +168,29 @@ def output_weight(config: ModelConfig) -> str:
 def initial_parameters(config: ModelConfig, seed: int = 0) -> Parameters:
     """Initial values, float32. The recipe: orthogonal recurrent blocks, table from N(0, 1) (or with
     the cell's own scales), the rest uniform in ±1/sqrt(fan in), biases zero, convolutions that change nothing; rows of
-    the special symbols start at zero, so that an untrained one is neutral."""
+    the special symbols start at zero, so that an untrained one is neutral.
+
+    Raises:
+        ConfigError: the machine has too little memory to train them.
+    """
+    _check_memory(config)
     return {p.name: draw(p, config, seed) for p in parameter_spec(config)}
+
+
+def _check_memory(config: ModelConfig) -> None:
+    """Whether weights, gradients and two moments of each fit into memory: told before it is full."""
+    count, there = sum(p.size for p in parameter_spec(config)), memory()
+    if there is not None and 16 * count > there:
+        room = f"{count:,} weights need {16e-9 * count:,.0f} GB to be trained, there are {1e-9 * there:,.1f}"
+        raise ConfigError("hidden", config.hidden, f"a smaller network: {room}")
+
+
+def memory() -> int | None:
+    """Bytes of memory that the machine has; None: it does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def draw(p: Parameter, config: ModelConfig, seed: int) -> np.ndarray:
