@@ -112,14 +112,15 @@ def make_plan(
     if useful < tokens and not _names_budget(train):
         _choose_passes(chooser, most)
         tokens = useful
-    _choose_size(chooser, useful)
+    units = chooser.model.get("hidden", ModelConfig.hidden)
+    by = f" (by {units} units in this time)" if chooser.train.get("minutes") else ""
+    _choose_size(chooser, useful, by)
     passes = tokens / batches.predictions
     joined = chooser.train.get("networks", 1) > 1
     planned = not ({"dropout", "dropout_output", "dropout_input", "dropconnect"} & chooser.model.keys())
     drawn_alike = chooser.train.get("batches") == "documents" and len(corpus.held_out.tokens) > 1
-    _choose_dropout(
-        chooser, passes, len(corpus.train.tokens), TRAINED_DROPOUT if trained else PART_DROPOUT if joined else 1.0
-    )
+    part = TRAINED_DROPOUT if trained else PART_DROPOUT if joined else 1.0
+    _choose_dropout(chooser, passes, len(corpus.train.tokens), part, by)
     if planned and drawn_alike and chooser.model.get("dropout_output"):
         why = "held-out documents, drawn like the others, tell how much is learned by heart"
         chooser.choose(chooser.train, "dropout_gap", DROPOUT_GAP, why)
@@ -228,9 +229,10 @@ def _choose_networks(c: _Chooser, batches: Batches, symbols: int, speed: Speed) 
         c.choose(c.model, "hidden", c.train["networks"] * units, f"{c.train['networks']} networks of {units}")
 
 
-def _choose_size(c: _Chooser, tokens: float) -> None:
-    """A smaller network learns faster at first: the width, and the rate that suits it, by the tokens to be seen."""
-    few = f"suits about {float(f'{tokens:.2g}'):,.0f} symbols to learn from"
+def _choose_size(c: _Chooser, tokens: float, by: str) -> None:
+    """A smaller network learns faster at first: the width, and the rate that suits it, by the tokens to be seen; `by`
+    says whom they are reckoned for."""
+    few = f"suits about {float(f'{tokens:.2g}'):,.0f} symbols to learn from{by}"
     hidden, lr = next((hidden, lr) for limit, hidden, lr in SIZES if tokens < limit)
     if "hidden" not in c.model:
         _choose_rate(c, lr, f"suits hidden {hidden}")
@@ -249,13 +251,13 @@ def _choose_input(c: _Chooser, corpus: Corpus) -> None:
         c.choose(c.model, "input", "embedding", f"{V:,} symbols are many")
 
 
-def _choose_dropout(c: _Chooser, epochs: float, symbols: int, part: float) -> None:
+def _choose_dropout(c: _Chooser, epochs: float, symbols: int, part: float, by: str) -> None:
     """More passes over the same text need more of it, up to what suits so much text; hardly less on the recurrent
     weights. All that times `part`."""
     most = DROPOUT + 0.1 * math.log2(1e6 / max(1, symbols))
     p = round(part * min(0.5, most, max(0.0, 0.1 * math.log2(max(epochs, 1) / 1.75))), 2)
     if p >= 0.1:
-        c.choose(c.model, "dropout_output", p, f"suits about {epochs:.0f} passes over the text")
+        c.choose(c.model, "dropout_output", p, f"suits about {epochs:.0f} passes over the text{by}")
         if c.model.get("layers", 1) > 1:
             c.choose(c.model, "dropout", p, "likewise, between the layers")
     if p >= 0.2 and has_recurrent_matrix(c.model.get("cell", "lstm")):
