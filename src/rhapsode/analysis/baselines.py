@@ -18,6 +18,7 @@ lookup a binary search. A fitted model takes about 20 bytes for each different g
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +39,10 @@ class _Length(NamedTuple):
     backoff: np.ndarray
     """[contexts + 1]: γ; 1 where nothing ever followed"""
 
+    def probability(self, gram: np.ndarray, context: np.ndarray, shorter: np.ndarray) -> np.ndarray:
+        """P_k of grams of these numbers after contexts of these numbers, given P_k-1 (all of one shape)."""
+        return self.share[gram] + self.backoff[context] * shorter
+
 
 class NGram:
     """An n-gram model of `order` n: predicts from the n-1 symbols before, or as many as there are."""
@@ -55,16 +60,8 @@ class NGram:
             vocab_size: V; symbols that do not occur get a share of P_0.
             boundary: the id that separates documents; None: `tokens` is one document.
         """
-        tokens, V = np.asarray(tokens, np.int64), vocab_size
-        self.vocab_size, self._lengths, contexts = V, [], 1
-        reach = np.minimum(_reach(tokens, boundary), self.order - 1)
-        keys, grams, _ = _numbered(tokens, reach, np.zeros(len(tokens), np.int64), 1, V)
-        for k in range(1, self.order + 1):
-            longer, numbers, somewhere = _numbered(tokens, reach, grams, k + 1, V)
-            whole = np.flatnonzero(reach[1:] == k - 1) + 1
-            counts = np.bincount(grams[somewhere], minlength=len(keys)) + np.bincount(grams[whole], minlength=len(keys))
-            self._lengths.append(_smoothed(keys, counts, contexts, V))
-            keys, grams, contexts = longer, numbers, len(keys)
+        self.vocab_size = vocab_size
+        self._lengths = [length for length, _ in _lengths(tokens, vocab_size, boundary, self.order)]
         return self
 
     def nats(self, tokens: np.ndarray) -> np.ndarray:
@@ -93,11 +90,55 @@ class NGram:
         """P of each of tokens [N, ...] after those before it along the first axis."""
         p = np.full(tokens.shape, 1.0 / self.vocab_size)
         context = np.zeros_like(tokens)
-        for keys, share, backoff in self._lengths:
-            gram = _find(keys, context * self.vocab_size + tokens)
-            p = share[gram] + backoff[context] * p
-            context = np.concatenate([np.full_like(gram[:1], -1), gram[:-1]])
+        for length in self._lengths:
+            gram = _find(length.keys, context * self.vocab_size + tokens)
+            p = length.probability(gram, context, p)
+            context = _later(gram)
         return p
+
+
+class Reading(NamedTuple):
+    """What an n-gram of one order makes of a text of M symbols."""
+
+    nats: np.ndarray
+    """-log P [M-1], float64, of each symbol but the first, which is context only"""
+    seen: np.ndarray
+    """[M-1], bool: whether the n symbols that end there stand so in what was learned"""
+
+
+def read_by_order(
+    orders: Collection[int], tokens: np.ndarray, others: np.ndarray, vocab_size: int, boundary: int | None = None
+) -> list[Reading]:
+    """What n-grams of several orders, ascending, fitted to `tokens` [N], make of `others` [M].
+
+    The nats are those of `NGram(n).fit(tokens, vocab_size, boundary).nats(others)`; but grams are counted once for all
+    orders, and those of one length are kept at a time.
+    """
+    others, found = np.asarray(others, np.int64), list[Reading]()
+    p, context = np.full(others.shape, 1.0 / vocab_size), np.zeros_like(others)
+    for length, last in _lengths(tokens, vocab_size, boundary, max(orders), orders):
+        gram = _find(length.keys, context * vocab_size + others)
+        if last is not None:
+            found.append(Reading(-np.log(last.probability(gram, context, p)[1:]), gram[1:] >= 0))
+        p, context = length.probability(gram, context, p), _later(gram)
+    return found
+
+
+def _lengths(
+    tokens: np.ndarray, vocab_size: int, boundary: int | None, order: int, ends: Collection[int] = ()
+) -> Iterator[tuple[_Length, _Length | None]]:
+    """The lengths 1 ... `order` of an n-gram of that order; and beside each that is in `ends`, what it is at the end of
+    an n-gram of its own order."""
+    tokens, V, contexts = np.asarray(tokens, np.int64), vocab_size, 1
+    reach = np.minimum(_reach(tokens, boundary), order - 1)
+    keys, grams, _ = _numbered(tokens, reach, np.zeros(len(tokens), np.int64), 1, V)
+    for k in range(1, order + 1):
+        longer, numbers, somewhere = _numbered(tokens, reach, grams, k + 1, V)
+        whole = np.flatnonzero(reach[1:] == k - 1) + 1
+        counts = np.bincount(grams[somewhere], minlength=len(keys)) + np.bincount(grams[whole], minlength=len(keys))
+        times = np.bincount(grams[1:][reach[1:] >= k - 1], minlength=len(keys)) if k in ends else None
+        yield _smoothed(keys, counts, contexts, V), None if times is None else _smoothed(keys, times, contexts, V)
+        keys, grams, contexts = longer, numbers, len(keys)
 
 
 def _reach(tokens: np.ndarray, boundary: int | None) -> np.ndarray:
@@ -146,6 +187,11 @@ def _discounts(counts: np.ndarray) -> np.ndarray:
         if (d > 0).all():
             return np.append(0.0, d)
     return np.array([0.0, *DISCOUNTS])
+
+
+def _later(gram: np.ndarray) -> np.ndarray:
+    """As contexts of what follows: each number a place later along the first axis; -1 before the first."""
+    return np.concatenate([np.full_like(gram[:1], -1), gram[:-1]])
 
 
 def _find(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:

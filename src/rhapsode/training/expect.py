@@ -3,12 +3,13 @@
 How compressible the text is tells an n-gram (interpolated Kneser-Ney) of a sample of the training part, on a sample
 of the held-out part: H_n, nats per token with contexts of n - 1 symbols. They are rungs of a ladder
 
-    ln V,  H_1,  H_2,  H_3,  H_6          V: size of the vocabulary; a rung is never above the one before
+    ln V,  H_1,  H_2,  H_3,  min(H_6, H_12)          V: size of the vocabulary; a rung is never above the one before
 
 which a network climbs as it learns: it knows nothing, how frequent symbols are, what follows what, and so on, and goes
-beyond the last rung, by a tenth of ln H_1/H_6 in ln L for each rung's worth. Its place on the ladder is expected at
-c . features, where the features say how many steps, passes and symbols there are to learn from; losses between rungs
-are interpolated in ln L. docs/LOG.md tells from which runs the constants c and the width of the range come.
+beyond the last rung, by a tenth of ln(H_1 / the last) in ln L for each rung's worth. Its place on the ladder is
+expected at c . features, where the features say how many steps, passes and symbols there are to learn from; losses
+between rungs are interpolated in ln L. The range about that is the wider, the more of the text is repeated in it, until
+a network has had the passes to learn that by heart. docs/LOG.md tells from which runs the constants come.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rhapsode.analysis.baselines import NGram
+from rhapsode.analysis.baselines import read_by_order
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.nn.spec import parameter_spec
 from rhapsode.text.batches import Batches, make_batches
@@ -30,9 +31,10 @@ from rhapsode.training.progress import Budget
 from rhapsode.training.speed import Speed, measure_speed
 from rhapsode.training.validation import validation_interval
 
-ORDERS = (1, 2, 3, 6)
-LEARNED, MEASURED, PIECES = 200_000, 50_000, 8
-"""Symbols of the samples, and of how many pieces of a text each consists."""
+ORDERS = (1, 2, 3, 6, 12)
+LEARNED, MEASURED, PIECE = 200_000, 50_000, 5_000
+"""Symbols of the samples, and of each of the pieces of a text that they consist of: where many files make one text, few
+long pieces would tell more of some than of all."""
 MANY = 1000
 """So many documents of a sample, or more, are drawn one by one: of a sorted list, pieces would miss how whole ranges of
 its entries begin."""
@@ -41,6 +43,9 @@ PLACE = (3.201, 0.588, -0.679, -0.398, -0.254, 0.511, 0.646, 0.057, 0.578)
 """Constants c, in the order of `_features`."""
 RUNGS, EARLY, PART = 0.4, 0.2, 0.07
 """The range reaches so many rungs up and down the ladder, more after few steps, and this part of the loss beyond;"""
+REPEATED = 0.4
+"""of what of the text stands in it elsewhere word for word, this part, divided by one more than there are passes: how
+soon it is learned by heart is not known;"""
 UNKNOWN, MOST_ERROR = 0.1, 0.15
 """and the standard error, as a part of the loss: this much where it is not known, and at most so much."""
 FAR, FLAT = 0.6, 0.06
@@ -60,6 +65,8 @@ class Counting(NamedTuple):
 
     nats: tuple[float, ...]
     """per token, for each of `ORDERS`"""
+    repeated: float
+    """share of held-out symbols that end a passage of the greatest of `ORDERS` that was counted"""
     learned: int
     """symbols counted"""
     error: float
@@ -78,11 +85,13 @@ def count(corpus: Corpus) -> Counting | None:
     learned, measured = _sample(corpus.train, LEARNED), _sample(corpus.held_out, MEASURED)
     tokens = corpus.train.tokens[learned].astype(np.int64)
     others = corpus.held_out.tokens[measured].astype(np.int64)
-    nats = [NGram(n).fit(tokens, corpus.tokenizer.vocab_size, boundary).nats(others) for n in ORDERS]
+    found = read_by_order(ORDERS, tokens, others, corpus.tokenizer.vocab_size, boundary)
+    nats, longest = tuple(float(x.nats.mean()) for x in found), found[-1]
     spread = Spread(corpus.held_out)
-    spread.add(measured[1:] - 1, nats[-1])
-    seen = len(others) / len(corpus.held_out.tokens)
-    return Counting(tuple(float(x.mean()) for x in nats), len(tokens), spread.standard_error() * math.sqrt(seen))
+    spread.add(measured[1:] - 1, longest.nats)
+    share = len(others) / len(corpus.held_out.tokens)
+    error = spread.standard_error() * math.sqrt(share)
+    return Counting(nats, float(longest.seen.mean()), len(tokens), error)
 
 
 def _sample(part: Part, size: int) -> np.ndarray:
@@ -94,9 +103,9 @@ def _sample(part: Part, size: int) -> np.ndarray:
     if (many := size * len(part.starts) // total) >= MANY:
         chosen = np.linspace(0, len(part.starts) - 1, many).astype(np.int64)
         return _stretches(part.starts[chosen], np.diff(part.starts, append=total)[chosen])[:size]
-    piece = size // PIECES
-    starts = np.linspace(0, total - piece, PIECES).astype(np.int64)
-    return _stretches(starts, np.full(PIECES, piece))
+    pieces = -(-size // PIECE)
+    starts = np.linspace(0, total - size // pieces, pieces).astype(np.int64)
+    return _stretches(starts, np.full(pieces, size // pieces))
 
 
 def _stretches(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -125,13 +134,17 @@ def loss_range(
     counting: Counting, model: ModelConfig, train: TrainConfig, batches: Batches, tokens: float
 ) -> tuple[float, float]:
     """The lowest and the highest loss to expect of reading so many tokens."""
-    ladder = np.minimum.accumulate(np.log(np.array([math.log(model.vocab_size), *counting.nats]) + LEAST))
+    *rungs, six, twelve = counting.nats
+    rungs = [math.log(model.vocab_size), *rungs, min(six, twelve)]
+    ladder = np.minimum.accumulate(np.log(np.array(rungs) + LEAST))
     features = _features(counting, model, train, batches, tokens)
     place = float(np.dot(PLACE, features))
     error = UNKNOWN if math.isnan(counting.error) else min(MOST_ERROR, counting.error / (counting.least + LEAST))
     reach = RUNGS + EARLY * max(0.0, 0.5 - features[1])
-    low = _loss(ladder, place + reach) - PART - error - (FAR if _is_flat(counting) else 0.0)
-    high = _loss(ladder, place - reach) + PART + error
+    by_heart = REPEATED * counting.repeated / (1 + tokens / batches.predictions)
+    beyond = PART + by_heart + error
+    low = _loss(ladder, place + reach) - beyond - (FAR if _is_flat(counting) else 0.0)
+    high = _loss(ladder, place - reach) + beyond
     return max(0.0, math.exp(low) - LEAST), max(LEAST, math.exp(high) - LEAST)
 
 
@@ -158,7 +171,7 @@ def _features(
 
 def _is_flat(counting: Counting) -> bool:
     """Whether structure may lie farther away than an n-gram sees."""
-    one, _, three, _ = counting.nats
+    one, _, three, *_ = counting.nats
     least = counting.least + LEAST
     return least < 2 and one + LEAST > 1.35 * least and three + LEAST < (1 + FLAT) * least
 
