@@ -11,7 +11,7 @@ import pytest
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.text.batches import make_batches
 from rhapsode.training import speed
-from rhapsode.training.expect import Counting, count, expect, loss_range
+from rhapsode.training.expect import PIECE, Counting, _sample, count, expect, loss_range
 from rhapsode.training.expectation import Expectation, duration
 from rhapsode.training.folder import Description
 from rhapsode.training.speed import Speed, Stopwatch, measure_speed
@@ -68,15 +68,62 @@ def test_more_steps_mean_a_lower_loss_and_more_time(corpus, clock):
 def test_a_range_is_one_whatever_the_figures():
     rng = np.random.default_rng(0)
     for _ in range(300):
-        nats = tuple(rng.gamma(1, 2, 4))
+        nats = tuple(rng.gamma(1, 2, 5))
         vocabulary, length = int(rng.integers(2, 50_000)), int(rng.integers(2, 10**6))
         text = type("Text", (), {"tokens": np.zeros(length, np.uint8), "starts": np.zeros(1, np.int64)})()
         train = TrainConfig(steps=1, lr=float(10 ** rng.uniform(-6, 1)))
         model = ModelConfig(vocab_size=vocabulary, hidden=int(rng.integers(1, 2000)))
-        counting = Counting(nats, min(length, 200_000), 0.1)
+        counting = Counting(nats, float(rng.uniform()), min(length, 200_000), 0.1)
         low, high = loss_range(counting, model, train, make_batches(text, train), float(10 ** rng.uniform(0, 9)))
         assert 0 <= low < high
         assert math.isfinite(high)
+
+
+@pytest.fixture
+def told(corpus):
+    """The range for a text of which n-grams tell so much."""
+
+    def told(longest=1.2, repeated=0.0, passes=1.0):
+        train = TrainConfig(steps=1, lr=1e-2)
+        batches = make_batches(corpus.train, train)
+        counting = Counting((3.3, 2.4, 1.7, 1.2, longest), repeated, 80_000, 0.01)
+        return loss_range(counting, ModelConfig(vocab_size=80), train, batches, passes * batches.predictions)
+
+    return told
+
+
+def test_what_long_contexts_tell_is_expected_to_be_learned(told):
+    assert all(with_them < without for with_them, without in zip(told(longest=1.0), told(longest=1.2), strict=True))
+    assert told(longest=1.5) == told(longest=1.2)
+
+
+def test_repetition_widens_the_range_until_it_can_have_been_learned_by_heart(told):
+    def width(repeated, passes):
+        low, high = told(repeated=repeated, passes=passes)
+        return high / low
+
+    assert width(0.6, 1) > 1.1 * width(0.3, 1) > 1.1**2 * width(0.0, 1)
+    assert width(0.6, 1) / width(0.0, 1) > 1.1 * width(0.6, 9) / width(0.0, 9) > 1.1
+
+
+def test_repeated_passages_are_told_from_new_text(tmp_path):
+    rng = random.Random(0)
+    lines = ["".join(rng.choice("abcdefgh ") for _ in range(100)) for _ in range(200)]
+    fresh = count(small_corpus(tmp_path, "\n".join(lines[:100])))
+    half = count(small_corpus(tmp_path, "\n".join(f"{new}\n{lines[0]}" for new in lines[:60])))
+    assert fresh.repeated < 0.01
+    assert 0.4 < half.repeated < 0.5
+
+
+def test_a_sample_consists_of_small_pieces_from_everywhere():
+    text = type("Text", (), {"tokens": np.zeros(1_000_003, np.uint8), "starts": np.zeros(1, np.int64)})()
+    sample = _sample(text, 200_000)
+    gaps = np.diff(sample)
+    assert len(sample) == 200_000
+    assert (sample[0], sample[-1]) == (0, 1_000_002)
+    assert np.count_nonzero(gaps > 1) == 200_000 // PIECE - 1
+    assert gaps.min() == 1
+    assert gaps.max() < 1_000_003 / (200_000 // PIECE)
 
 
 def test_nothing_held_out_and_models_that_go_on(corpus, tmp_path, clock):
@@ -112,7 +159,8 @@ def test_a_sample_of_a_sorted_list_tells_what_all_of_it_tells(tmp_path, monkeypa
     monkeypatch.setattr("rhapsode.training.expect.MANY", 100)
     sample = count(listed)
     assert 14_900 < sample.learned <= 15_000
-    assert sample.nats == pytest.approx(whole.nats, rel=0.1)
+    # Of contexts of eleven symbols more text always tells more.
+    assert sample.nats[:4] == pytest.approx(whole.nats[:4], rel=0.1)
 
 
 def test_lines_for_people():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rhapsode.analysis.baselines import NGram
+from rhapsode.analysis.baselines import NGram, read_by_order
 from texts import real_text
 
 V, BOUNDARY = 5, 4
@@ -78,6 +78,21 @@ def test_it_is_the_formula(order, train, held_out, boundary):
         expected.append(-math.log(formula.probability(int(held_out[i]), context[max(0, len(context) - order + 1) :])))
     found = NGram(order).fit(train, V, boundary).nats(held_out)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sets(orders, min_size=1).map(sorted), texts, texts, boundaries)
+def test_several_orders_counted_once_are_each_on_its_own(several, train, held_out, boundary):
+    found = read_by_order(several, train, held_out, V, boundary)
+    assert len(found) == len(several)
+    for order, (nats, seen) in zip(several, found, strict=True):
+        np.testing.assert_array_equal(nats, NGram(order).fit(train, V, boundary).nats(held_out))
+        formula = Formula(order, train.tolist(), boundary)
+        ends = [(*formula.history(held_out[:i].tolist()), int(held_out[i]))[-order:] for i in range(1, len(held_out))]
+        # The place of the first symbol is counted for single symbols, though it is context only.
+        known = formula.tables[-1].keys() | ({(int(train[0]),)} if order == 1 else set())
+        assert seen.tolist() == [gram in known for gram in ends]
+
 
 
 @settings(deadline=None, max_examples=60)

@@ -116,28 +116,29 @@ def read_by_order(
     """
     others, found = np.asarray(others, np.int64), list[Reading]()
     p, context = np.full(others.shape, 1.0 / vocab_size), np.zeros_like(others)
-    for length, last in _lengths(tokens, vocab_size, boundary, max(orders), orders):
+    for k, (length, last) in enumerate(_lengths(tokens, vocab_size, boundary, max(orders), orders), 1):
         gram = _find(length.keys, context * vocab_size + others)
-        if last is not None:
-            found.append(Reading(-np.log(last.probability(gram, context, p)[1:]), gram[1:] >= 0))
+        if k in orders:
+            found.append(Reading(-np.log((last or length).probability(gram, context, p)[1:]), gram[1:] >= 0))
         p, context = length.probability(gram, context, p), _later(gram)
+        del length, last
     return found
 
 
 def _lengths(
     tokens: np.ndarray, vocab_size: int, boundary: int | None, order: int, ends: Collection[int] = ()
 ) -> Iterator[tuple[_Length, _Length | None]]:
-    """The lengths 1 ... `order` of an n-gram of that order; and beside each that is in `ends`, what it is at the end of
-    an n-gram of its own order."""
+    """The lengths 1 ... `order` of an n-gram of that order; and beside each shorter one that is in `ends`, what it is at
+    the end of an n-gram of its own order."""
     tokens, V, contexts = np.asarray(tokens, np.int64), vocab_size, 1
     reach = np.minimum(_reach(tokens, boundary), order - 1)
     keys, grams, _ = _numbered(tokens, reach, np.zeros(len(tokens), np.int64), 1, V)
     for k in range(1, order + 1):
         longer, numbers, somewhere = _numbered(tokens, reach, grams, k + 1, V)
-        whole = np.flatnonzero(reach[1:] == k - 1) + 1
-        counts = np.bincount(grams[somewhere], minlength=len(keys)) + np.bincount(grams[whole], minlength=len(keys))
-        times = np.bincount(grams[1:][reach[1:] >= k - 1], minlength=len(keys)) if k in ends else None
-        yield _smoothed(keys, counts, contexts, V), None if times is None else _smoothed(keys, times, contexts, V)
+        yield (
+            _counted(keys, np.append(grams[somewhere], grams[1:][reach[1:] == k - 1]), contexts, V),
+            _counted(keys, grams[1:][reach[1:] >= k - 1], contexts, V) if k in ends and k < order else None,
+        )
         keys, grams, contexts = longer, numbers, len(keys)
 
 
@@ -166,9 +167,9 @@ def _numbered(
     return keys, numbers, somewhere
 
 
-def _smoothed(keys: np.ndarray, counts: np.ndarray, contexts: int, vocab_size: int) -> _Length:
-    """Turn the counts a of one length into shares and back-off weights."""
-    context = keys // vocab_size
+def _counted(keys: np.ndarray, grams: np.ndarray, contexts: int, vocab_size: int) -> _Length:
+    """Turn the numbers of grams of one length, each as often as it counts, into shares and back-off weights."""
+    counts, context = np.bincount(grams, minlength=len(keys)), keys // vocab_size
     discount = _discounts(counts)[np.minimum(counts, 3)]
     total = np.bincount(context, counts, contexts)
     freed = np.bincount(context, discount, contexts)
