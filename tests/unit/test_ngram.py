@@ -94,7 +94,6 @@ def test_several_orders_counted_once_are_each_on_its_own(several, train, held_ou
         assert seen.tolist() == [gram in known for gram in ends]
 
 
-
 @settings(deadline=None, max_examples=60)
 @given(orders, texts, st.lists(st.integers(0, V - 1), max_size=6), boundaries)
 def test_probabilities_sum_to_one_and_none_is_zero(order, train, context, boundary):

@@ -128,8 +128,8 @@ def read_by_order(
 def _lengths(
     tokens: np.ndarray, vocab_size: int, boundary: int | None, order: int, ends: Collection[int] = ()
 ) -> Iterator[tuple[_Length, _Length | None]]:
-    """The lengths 1 ... `order` of an n-gram; and beside each shorter one that is in `ends`, what it is at the end of an
-    n-gram of its own order."""
+    """The lengths 1 ... `order` of an n-gram; and beside each shorter one that is in `ends`, what it is at the end of
+    an n-gram of its own order."""
     tokens, V, contexts = np.asarray(tokens, np.int64), vocab_size, 1
     reach = np.minimum(_reach(tokens, boundary), order - 1)
     keys, grams, _ = _numbered(tokens, reach, np.zeros(len(tokens), np.int64), 1, V)
