@@ -44,8 +44,8 @@ PLACE = (3.201, 0.588, -0.679, -0.398, -0.254, 0.511, 0.646, 0.057, 0.578)
 RUNGS, EARLY, PART = 0.4, 0.2, 0.07
 """The range reaches so many rungs up and down the ladder, more after few steps, and this part of the loss beyond;"""
 REPEATED = 0.4
-"""of what of the text stands in it elsewhere word for word, this part, divided by one more than there are passes: how
-soon it is learned by heart is not known;"""
+"""this part over (1 + passes), times the share of the text that stands in it elsewhere word for word: whether that has
+been learned by heart is not known;"""
 UNKNOWN, MOST_ERROR = 0.1, 0.15
 """and the standard error, as a part of the loss: this much where it is not known, and at most so much."""
 FAR, FLAT = 0.6, 0.06
