@@ -34,7 +34,7 @@ class TensorFile:
             self._file = safe_open(path, framework="numpy")
             head = json.loads((self._file.metadata() or {}).get(entry, "null"))
         except SafetensorError as reason:
-            raise error(f"{path}: not a whole safetensors file: {reason}") from None
+            raise error(f"{path}: expected {what}, found what is not a whole safetensors file: {reason}") from None
         except OSError as reason:
             raise error(f"{path}: cannot be read: {reason.strerror or reason}") from None
         except (ValueError, RecursionError) as reason:

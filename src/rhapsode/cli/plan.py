@@ -80,7 +80,7 @@ def _settings(config: Config, reasons: Mapping[str, str]) -> Iterator[str]:
     for name in told:
         yield paragraph(f"  {shown[name]}", reasons[name], width)
     others = [text.removeprefix("--").replace(" ", NBSP) for name, text in shown.items() if name not in told]
-    yield paragraph("  as usual", ", ".join(others), width)
+    yield paragraph("  the rest", ", ".join(others), width)
 
 
 def _setting(name: str, value: Any) -> str:
