@@ -5,7 +5,7 @@ import pytest
 from rhapsode.config import ELEMENTWISE
 from rhapsode.errors import ConfigError
 from rhapsode.text.batches import make_batches
-from rhapsode.training.plan import DEFAULT_MINUTES, LITTLE_BATCH, LITTLE_LR, LITTLE_PASSES, make_plan
+from rhapsode.training.plan import DEFAULT_MINUTES, LITTLE_BATCH, LITTLE_LR, LITTLE_PASSES, LITTLE_STEPS, make_plan
 from rhapsode.training.validation import validation_interval
 from texts import small_corpus, verses
 
@@ -94,7 +94,7 @@ def test_no_dropconnect_where_there_is_no_recurrent_matrix(corpus):
 
 
 def test_little_text_gets_a_few_passes_small_batches_and_a_small_network(tmp_path):
-    poem = small_corpus(tmp_path, verses(200))
+    poem = small_corpus(tmp_path, verses(400))
     made = plan(poem)
     assert (made.train.minutes, made.train.epochs) == (None, LITTLE_PASSES)
     assert sum(choice.name in ("minutes", "epochs") for choice in made.choices) == 1
@@ -102,6 +102,13 @@ def test_little_text_gets_a_few_passes_small_batches_and_a_small_network(tmp_pat
     assert made.model.dropout_output > 0.3
     named = plan(poem, minutes=0.2)
     assert (named.train.minutes, named.train.epochs, named.model.hidden) == (0.2, None, 256)
+
+
+def test_next_to_no_text_gets_as_many_passes_as_make_enough_steps(tmp_path):
+    lines = small_corpus(tmp_path, verses(20))
+    made = plan(lines)
+    assert make_batches(lines.train, made.train).steps_per_epoch == 1
+    assert made.train.epochs == LITTLE_STEPS
 
 
 def test_minutes_named_for_little_text_go_to_several_networks(tmp_path):

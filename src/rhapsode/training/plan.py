@@ -31,8 +31,9 @@ CELL_DECAYS = {"mlstm": 0.1, "mogrifier": 0.1}
 """Weight decay of a cell whose gradient explodes with the usual one; see docs/LOG.md."""
 AVERAGING = 0.99
 """Decay of the running average of the weights, where few passes are expected; see docs/LOG.md."""
-LITTLE_BATCH, LITTLE_LR, LITTLE_PASSES = 8, 6e-3, 20
-"""Of little text: so small a batch, a rate that suits it, and no more passes than that; see docs/LOG.md."""
+LITTLE_BATCH, LITTLE_LR, LITTLE_PASSES, LITTLE_STEPS = 8, 6e-3, 20, 200
+"""Of little text: so small a batch, a rate that suits it, and no more passes than that, but so many steps; see
+docs/LOG.md."""
 NETWORKS = (
     (LITTLE_TEXT, ((160, 4, 256, LITTLE_LR),)),
     (3e5, ((80, 2, 256, 1.2e-2), (250, 3, 256, 1.2e-2))),
@@ -107,7 +108,7 @@ def make_plan(
     if not trained and (_names_budget(train) or "networks" in train or not _is_little(corpus)):
         _choose_networks(chooser, batches, len(corpus.train.tokens), speed)
     tokens = _expected_tokens(chooser, batches, speed)
-    most = LITTLE_PASSES if _is_little(corpus) else MOST_PASSES
+    most = max(LITTLE_PASSES, -(-LITTLE_STEPS // batches.steps_per_epoch)) if _is_little(corpus) else MOST_PASSES
     useful = min(tokens, most * batches.predictions)
     if useful < tokens and not _names_budget(train):
         _choose_passes(chooser, most)
