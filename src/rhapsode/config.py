@@ -367,6 +367,9 @@ class TrainConfig(Config):
     optimizer: Literal["sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw"] = option("adamw", "the optimiser")
     lr: float = option(4e-3, "learning rate", above=0, planned=True)
     table_lr: float = option(12.0, "learning rate of the one-hot input table, as a multiple of lr", above=0)
+    output_lr: float = option(
+        1.0, "learning rate of the output layer's matrix, as a multiple of lr", above=0, planned=True
+    )
     momentum: float = option(0.0, "of sgd and rmsprop", low=0, below=1)
     nesterov: bool = option(False, "Nesterov momentum (sgd)")
     beta1: float = option(0.9, "of adam and adamw", low=0, below=1)
@@ -411,6 +414,10 @@ class TrainConfig(Config):
             raise ConfigError("accumulate", self.accumulate, f"at most batch_size ({self.batch_size})")
         if self.targets == "last" and self.batches != "windows":
             raise ConfigError("targets", "last", "only with batches windows")
+
+    def rate_multiple(self, role: str) -> float:
+        """Learning rate of parameters of a role (`rhapsode.nn.spec.Parameter`), as a multiple of `lr`."""
+        return {"table": self.table_lr, "output": self.output_lr}.get(role, 1.0)
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def follow(learner, c, steps):
         total = np.sqrt(sum(np.sum(np.square(g, dtype=np.float64)) for g in found.parameters.values()))
         clipped = clip(found.parameters, c.clip_value, c.clip_norm)
         for p in parameter_spec(CONFIG):
-            lr = update.lr * (c.table_lr if p.role == "table" else 1)
+            lr = update.lr * {"table": c.table_lr, "output": c.output_lr}.get(p.role, 1)
             decay = c.weight_decay if p.role in DECAYED else 0
             weights[p.name] = optimizers[p.name].update(weights[p.name], clipped[p.name], lr, decay)
         result, _ = learner.step(batch, learner.state_from_numpy(state), update)
@@ -106,7 +106,7 @@ def clip(gradients, max_value, max_norm):
 @by_name
 @pytest.mark.parametrize("clipping", [{"clip_norm": 0.0}, {"clip_norm": 0.3}, {"clip_norm": 0.2, "clip_value": 0.02}])
 def test_formulas(backend, train, clipping):
-    options = {**train, **clipping, "table_lr": 3.0, "weight_decay": 0.1}
+    options = {**train, **clipping, "table_lr": 3.0, "output_lr": 2.0, "weight_decay": 0.1}
     learner = make(backend, CONFIG, **options)
     expected = follow(learner, TrainConfig(**options), 4)
     close_parameters(learner.parameters(), expected, rtol=1e-4, atol=2e-5)

@@ -5,7 +5,16 @@ import pytest
 from rhapsode.config import ELEMENTWISE
 from rhapsode.errors import ConfigError
 from rhapsode.text.batches import make_batches
-from rhapsode.training.plan import DEFAULT_MINUTES, LITTLE_BATCH, LITTLE_LR, LITTLE_PASSES, LITTLE_STEPS, make_plan
+from rhapsode.training.plan import (
+    DEFAULT_MINUTES,
+    LITTLE_BATCH,
+    LITTLE_LR,
+    LITTLE_PASSES,
+    LITTLE_STEPS,
+    OUTPUT_LR,
+    OUTPUT_SYMBOLS,
+    make_plan,
+)
 from rhapsode.training.validation import validation_interval
 from texts import small_corpus, verses
 
@@ -16,7 +25,8 @@ def corpus(tmp_path_factory):
 
 
 def plan(corpus, speed=30_000.0, **fields):
-    model = {k: v for k, v in fields.items() if k in ("cell", "hidden", "tied", "layers", "dropout_output", "input")}
+    names = ("cell", "hidden", "tied", "layers", "norm", "dropout_output", "input")
+    model = {k: v for k, v in fields.items() if k in names}
     train = {k: v for k, v in fields.items() if k not in model}
     return make_plan(corpus, model, train, lambda *_: speed)
 
@@ -179,3 +189,16 @@ def test_much_time_is_for_several_networks(tmp_path, corpus):
     assert (named.train.networks, named.model.hidden) == (4, 4 * 256)
     with pytest.raises(ConfigError, match="hidden"):
         plan(corpus, networks=4, hidden=511)
+
+
+def test_the_output_layer_learns_faster_where_each_symbol_is_often_seen(tmp_path, corpus):
+    assert len(corpus.train.tokens) >= OUTPUT_SYMBOLS * corpus.tokenizer.vocab_size
+    assert plan(corpus).train.output_lr == OUTPUT_LR
+    for text, named in (
+        (small_corpus(tmp_path, verses(200)), {}),
+        (corpus, {"norm": "rms"}),
+        (corpus, {"cell": "sru"}),
+        (corpus, {"optimizer": "adam"}),
+    ):
+        assert plan(text, **named).train.output_lr == 1
+    assert plan(corpus, output_lr=2.0).train.output_lr == 2

@@ -29,7 +29,7 @@ class Update(NamedTuple):
     number: int
     """of this optimiser step, from 0: the dropout masks are drawn from it"""
     lr: float
-    """learning rate of this step; the table's is `TrainConfig.table_lr` times this"""
+    """learning rate of this step, before `TrainConfig.rate_multiple`"""
     dropout: float = 1.0
     """part of the configured dropout and DropConnect that this step has, 0 to 1"""
 

@@ -29,6 +29,9 @@ CELL_RATES = {"mlstm": 0.5, "mogrifier": 0.5}
 """Learning rate of a cell, as a part of the rates here, which suit the others; see docs/LOG.md."""
 CELL_DECAYS = {"mlstm": 0.1, "mogrifier": 0.1}
 """Weight decay of a cell whose gradient explodes with the usual one; see docs/LOG.md."""
+OUTPUT_LR, OUTPUT_SYMBOLS = 3.0, 2000
+"""Learning rate of the output layer's matrix, as a multiple of the rates here, where there are so many symbols of text
+for each one in the vocabulary: with fewer it learns them by heart; see docs/LOG.md."""
 AVERAGING = 0.99
 """Decay of the running average of the weights, where few passes are expected; see docs/LOG.md."""
 LITTLE_BATCH, LITTLE_LR, LITTLE_PASSES, LITTLE_STEPS = 8, 6e-3, 20, 200
@@ -102,6 +105,7 @@ def make_plan(
         _choose_rate(chooser, TRAINED_LR, "goes on from a trained model")
     _choose_batches(chooser, corpus)
     _choose_depth(chooser)
+    _choose_output_rate(chooser, corpus)
     _choose_decay(chooser)
     batches = make_batches(corpus.train, TrainConfig(**chooser.train))
     _choose_input(chooser, corpus)
@@ -197,6 +201,13 @@ def _choose_rate(c: _Chooser, lr: float, reason: str) -> None:
     cell = c.model.get("cell", "lstm")
     part = CELL_RATES.get(cell, 1.0)
     c.choose(c.train, "lr", lr * part, reason if part == 1 else f"{reason}, times {part:g} for cell {cell}")
+
+
+def _choose_output_rate(c: _Chooser, corpus: Corpus) -> None:
+    """What a norm has not enlarged is small, and wants large weights of the layer that reads it."""
+    usual = c.train.get("optimizer", TrainConfig.optimizer) == "adamw" and c.model.get("norm", "none") == "none"
+    if usual and len(corpus.train.tokens) >= OUTPUT_SYMBOLS * corpus.tokenizer.vocab_size:
+        c.choose(c.train, "output_lr", OUTPUT_LR, "what it reads is small, so its weights have a long way to go")
 
 
 def _choose_decay(c: _Chooser) -> None:

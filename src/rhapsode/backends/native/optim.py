@@ -22,7 +22,7 @@ class Optimizer:
         self._averaging = train.averaging > 0
         self._core = _native.Optimizer(
             train.optimizer,
-            [(weights[p.name], p.role in DECAYED, train.table_lr if p.role == "table" else 1.0) for p in spec],
+            [(weights[p.name], p.role in DECAYED, train.rate_multiple(p.role)) for p in spec],
             momentum=train.momentum,
             nesterov=train.nesterov,
             beta1=train.beta1,

@@ -18,7 +18,7 @@ def make_optimizer(train: TrainConfig, spec: list[Parameter], weights: Mapping[s
     """The optimiser of `train` over `weights`, in groups with a `scale` of the learning rate and a weight decay."""
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for p in spec:
-        scale = train.table_lr if p.role == "table" else 1.0
+        scale = train.rate_multiple(p.role)
         decay = train.weight_decay if p.role in DECAYED else 0.0
         groups.setdefault((scale, decay), []).append(weights[p.name])
     listed: Any = [{"params": ws, "scale": s, "weight_decay": d} for (s, d), ws in groups.items()]
