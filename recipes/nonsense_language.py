@@ -38,7 +38,7 @@ class Size(NamedTuple):
 
 
 FULL = Size(passes=10_000, sentences=400_000, steps=5_600, judged=10_000)
-QUICK = Size(passes=500, sentences=100_000, steps=1_400, judged=1_000)
+QUICK = Size(passes=500, sentences=120_000, steps=1_600, judged=1_000)
 INPUT = {"input": "embedding", "learned_state": True}
 
 
