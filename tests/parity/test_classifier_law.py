@@ -74,7 +74,10 @@ def test_logits(config, head, lengths, seed):
 @given(model_configs(dropout=True, tied=False, nonlinearity="tanh", hidden=16), heads(), seeds)
 def test_weights_after_some_steps(config, head, seed):
     """Batches of different sizes; with an eps that is not small beside the gradient's noise."""
-    learners = [make(b, config, head, seed, eps=1e-3, table_lr=3.0, output_lr=2.0, weight_decay=0.1) for b in ("native", "torch")]
+    learners = [
+        make(b, config, head, seed, eps=1e-3, table_lr=3.0, output_lr=2.0, weight_decay=0.1)
+        for b in ("native", "torch")
+    ]
     for step in range(8):
         batch = random_batch(config, head, [[3, 1, 4], [7], [2, 2, 2, 9]][step % 3], seed + step)
         found, expected = (learner.step(batch, Update(step, 0.01)) for learner in learners)
