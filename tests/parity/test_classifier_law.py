@@ -75,7 +75,7 @@ def test_logits(config, head, lengths, seed):
 def test_weights_after_some_steps(config, head, seed):
     """Batches of different sizes; with an eps that is not small beside the gradient's noise."""
     learners = [
-        make(b, config, head, seed, eps=1e-3, table_lr=3.0, output_lr=2.0, weight_decay=0.1)
+        make(b, config, head, seed, eps=1e-3, table_lr=3.0, output_lr=0.5, weight_decay=0.1)
         for b in ("native", "torch")
     ]
     for step in range(8):

@@ -122,7 +122,7 @@ def smooth(config):
 @given(st.sampled_from(OPTIMIZERS), model_configs(dropout=True).filter(smooth), seeds)
 def test_weights_after_20_steps(isa, optimizer, config, seed):
     """With an eps that is not small beside the gradient's noise, which a method that divides by it would magnify."""
-    native, torch = both(config, eps=1e-3, table_lr=3.0, output_lr=2.0, weight_decay=0.1, **optimizer)
+    native, torch = both(config, eps=1e-3, table_lr=3.0, output_lr=0.5, weight_decay=0.1, **optimizer)
     states = native.initial_state(4), torch.initial_state(4)
     for step in range(20):
         batch = random_batch(config, 3, 4, [seed, step], reset=None if step % 3 else True)
