@@ -7,6 +7,7 @@ from rhapsode.errors import ConfigError
 from rhapsode.text.batches import make_batches
 from rhapsode.training.plan import (
     DEFAULT_MINUTES,
+    FAST_DROPOUT,
     LITTLE_BATCH,
     LITTLE_LR,
     LITTLE_PASSES,
@@ -46,8 +47,11 @@ def test_more_time_means_a_larger_network_and_more_dropout(corpus):
     assert [p.model.hidden for p in plans] == [256, 384, 512]
     assert [p.train.lr for p in plans] == sorted((p.train.lr for p in plans), reverse=True)
     assert plan(corpus, epochs=1).model.dropout_output == 0
-    assert 0.25 < plan(corpus, epochs=14).model.dropout_output < 0.35
-    assert plan(corpus, epochs=1000).model.dropout_output == 0.5
+    assert 0.25 < plan(corpus, epochs=14, output_lr=1.0).model.dropout_output < 0.35
+    assert plan(corpus, epochs=1000, output_lr=1.0).model.dropout_output == 0.5
+    for epochs in (14, 1000):
+        slow, fast = (plan(corpus, epochs=epochs, output_lr=lr).model.dropout_output for lr in (1.0, OUTPUT_LR))
+        assert fast == pytest.approx(FAST_DROPOUT * slow, abs=0.01)
 
 
 def test_weights_are_averaged_where_few_passes_are_expected(corpus):

@@ -46,6 +46,8 @@ NETWORKS = (
 the time there is: how many networks, units of each, lr; see docs/LOG.md."""
 PART_DROPOUT = 0.8
 """Part of the usual dropout that networks have which are joined."""
+FAST_DROPOUT = 0.75
+"""Part of it that suits text other than lists where the output layer learns faster than the rest; see docs/LOG.md."""
 DROPOUT = 0.28
 """Of the output, at most, for a million symbols: a tenth more for half as many; see docs/LOG.md."""
 DROPOUT_GAP = 0.08
@@ -121,11 +123,9 @@ def make_plan(
     by = f" (by {units} units in this time)" if chooser.train.get("minutes") else ""
     _choose_size(chooser, useful, by)
     passes = tokens / batches.predictions
-    joined = chooser.train.get("networks", 1) > 1
     planned = not ({"dropout", "dropout_output", "dropout_input", "dropconnect"} & chooser.model.keys())
     drawn_alike = chooser.train.get("batches") == "documents" and len(corpus.held_out.tokens) > 1
-    part = TRAINED_DROPOUT if trained else PART_DROPOUT if joined else 1.0
-    _choose_dropout(chooser, passes, len(corpus.train.tokens), part, by)
+    _choose_dropout(chooser, passes, len(corpus.train.tokens), _dropout_part(chooser, trained), by)
     if planned and drawn_alike and chooser.model.get("dropout_output"):
         why = "held-out documents, drawn like the others, tell how much is learned by heart"
         chooser.choose(chooser.train, "dropout_gap", DROPOUT_GAP, why)
@@ -272,8 +272,14 @@ def _choose_dropout(c: _Chooser, epochs: float, symbols: int, part: float, by: s
         c.choose(c.model, "dropout_output", p, f"suits about {epochs:.0f} passes over the text{by}")
         if c.model.get("layers", 1) > 1:
             c.choose(c.model, "dropout", p, "likewise, between the layers")
-    if p >= 0.2 and has_recurrent_matrix(c.model.get("cell", "lstm")):
+    if p >= 0.15 and has_recurrent_matrix(c.model.get("cell", "lstm")):
         c.choose(c.model, "dropconnect", round(p - 0.08, 2), "likewise, on the recurrent weights")
+
+
+def _dropout_part(c: _Chooser, trained: bool) -> float:
+    part = TRAINED_DROPOUT if trained else PART_DROPOUT if c.train.get("networks", 1) > 1 else 1.0
+    is_fast = c.train.get("output_lr", 1.0) > 1 and c.train.get("batches") != "documents"
+    return part * FAST_DROPOUT if is_fast else part
 
 
 def _choose_averaging(c: _Chooser, epochs: float) -> None:
