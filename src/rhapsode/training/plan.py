@@ -272,7 +272,7 @@ def _choose_dropout(c: _Chooser, epochs: float, symbols: int, part: float, by: s
         c.choose(c.model, "dropout_output", p, f"suits about {epochs:.0f} passes over the text{by}")
         if c.model.get("layers", 1) > 1:
             c.choose(c.model, "dropout", p, "likewise, between the layers")
-    if p >= 0.15 and has_recurrent_matrix(c.model.get("cell", "lstm")):
+    if p >= 0.12 and has_recurrent_matrix(c.model.get("cell", "lstm")):
         c.choose(c.model, "dropconnect", round(p - 0.08, 2), "likewise, on the recurrent weights")
 
 
