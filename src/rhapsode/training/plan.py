@@ -29,7 +29,7 @@ CELL_RATES = {"mlstm": 0.5, "mogrifier": 0.5}
 """Learning rate of a cell, as a part of the rates here, which suit the others; see docs/LOG.md."""
 CELL_DECAYS = {"mlstm": 0.1, "mogrifier": 0.1}
 """Weight decay of a cell whose gradient explodes with the usual one; see docs/LOG.md."""
-OUTPUT_LR, OUTPUT_SYMBOLS = 3.0, 2000
+OUTPUT_LR, OUTPUT_SYMBOLS = 3.0, 1500
 """Learning rate of the output layer's matrix, as a multiple of the rates here, where there are so many symbols of text
 for each one in the vocabulary: with fewer it learns them by heart; see docs/LOG.md."""
 AVERAGING = 0.99
