@@ -268,7 +268,7 @@ def _choose_dropout(c: _Chooser, epochs: float, symbols: int, part: float, by: s
     weights. All that times `part`."""
     most = DROPOUT + 0.1 * math.log2(1e6 / max(1, symbols))
     p = round(part * min(0.5, most, max(0.0, 0.1 * math.log2(max(epochs, 1) / 1.75))), 2)
-    if p >= 0.1:
+    if p >= 0.07:
         c.choose(c.model, "dropout_output", p, f"suits about {epochs:.0f} passes over the text{by}")
         if c.model.get("layers", 1) > 1:
             c.choose(c.model, "dropout", p, "likewise, between the layers")
