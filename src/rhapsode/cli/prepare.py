@@ -18,6 +18,7 @@ class Options(CommandOptions):
 
     source: tuple[str, ...] = argument("files, folders, globs, or - for stdin", metavar="SOURCE...")
     out: str | None = option(None, "folder to make", metavar="CORPUS")
+    overwrite: bool = option(False, "replace a corpus of other files or settings that is in the folder")
     corpus: dict[str, Any] = config_options(CorpusConfig, "text")
 
 
@@ -27,7 +28,7 @@ def run(options: Options) -> int:
     from rhapsode.training.run import counts
 
     out = Path(options.out) if options.out else None
-    corpus = prepare(options.source, CorpusConfig(**options.corpus), out, note=note)
+    corpus = prepare(options.source, CorpusConfig(**options.corpus), out, note=note, overwrite=options.overwrite)
     parts = {"train": counts(corpus.train), "held_out": counts(corpus.held_out)}
     if options.json:
         tokenizer = {"kind": corpus.tokenizer.kind, "vocab_size": corpus.tokenizer.vocab_size}

@@ -97,18 +97,21 @@ def prepare(
     out: Path | None = None,
     note: Note = lambda text: None,
     base: Tokenizer | None = None,
+    overwrite: bool = False,
 ) -> Corpus:
     """Turn text into a corpus in the folder `out`, or in the cache; one that is there already and whose text and
-    settings have not changed is taken as it is.
+    settings have not changed is taken as it is, one whose files have changed is made again.
 
     Args:
         sources: files, folders, globs, or ``-`` for standard input (see `rhapsode.text.source`).
         note: called with each thing that the user should know, such as a file that was skipped.
         base: a tokenizer, of the kind and case of `config`, to which the text adds what it lacks.
+        overwrite: replace a corpus of other files or settings that is in `out`.
 
     Raises:
         SourceError: text cannot be found, read or decoded.
-        CorpusError: there is too little text, or a source is a corpus itself.
+        CorpusError: there is too little text, or a source is a corpus itself, or in `out` is a corpus of other files or
+            settings, or something else.
         ConfigError: the settings do not fit the text.
         MissingDependency: a package is needed to read the text.
         OutputError: the corpus cannot be written; nothing is left behind.
@@ -119,16 +122,22 @@ def prepare(
         raise CorpusError(f"{name}: a prepared corpus, which goes alone and with its own settings")
     target = None if out is None else Path(out)
     if target is not None and target.exists() and not is_corpus(target) and not _is_empty_folder(target):
-        raise OutputError(f"{target}: exists and is no corpus; it is left as it is")
+        raise CorpusError(f"{target}: exists and is no corpus; it is left as it is: choose another folder with --out")
     try:
         with working_folder(target.absolute().parent if target else cache_folder()) as work:
-            return _prepare(paths, config, base, target, note, work)
+            return _prepare(paths, config, base, target, overwrite, note, work)
     except OSError as error:
         raise OutputError(f"{target or cache_folder()}: cannot be written: {error.strerror or error}") from error
 
 
 def _prepare(
-    sources: Sequence[str], config: CorpusConfig, base: Tokenizer | None, target: Path | None, note: Note, work: Path
+    sources: Sequence[str],
+    config: CorpusConfig,
+    base: Tokenizer | None,
+    target: Path | None,
+    overwrite: bool,
+    note: Note,
+    work: Path,
 ) -> Corpus:
     copies = work / "streams"
     copies.mkdir()
@@ -143,6 +152,8 @@ def _prepare(
         touch(target)
     corpus = _existing(target, key, note)
     if corpus is None:
+        if not (cached or overwrite):
+            _check_replaced(target, prints, config)
         size = sum(p["size"] for p in prints)
         if size >= LARGE:
             note(f"preparing {size / 1e6:,.0f} MB of text")
@@ -165,6 +176,22 @@ def _existing(target: Path, key: str, note: Note) -> Corpus | None:
                 note(text)
             return corpus
     return None
+
+
+def _check_replaced(target: Path, prints: list[dict[str, Any]], config: CorpusConfig) -> None:
+    """Refuse to replace a corpus unless it was made of the same files with the same settings."""
+    if not is_corpus(target):
+        return
+    with contextlib.suppress(CorpusError):
+        manifest = Manifest.load(target)
+        if manifest.config == config and _places(manifest.sources) == _places(prints):
+            return
+    raise CorpusError(f"{target}: holds a corpus of other files or settings; --overwrite replaces it")
+
+
+def _places(prints: list[dict[str, Any]]) -> list[Any]:
+    """Where text came from; of a stream, what it was."""
+    return [p.get("path") or p["sha256"] for p in prints]
 
 
 def _build(
