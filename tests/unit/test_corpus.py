@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from rhapsode.errors import ConfigError, CorpusError, OutputError, SourceError
 from rhapsode.text import cache, split, spool
 from rhapsode.text.corpus import Corpus, Part, open_corpus, prepare
 from rhapsode.text.documents import documents, looks_like_list
-from rhapsode.text.reading import Reader
+from rhapsode.text.reading import Reader, lines
 from rhapsode.text.tokenizer import Tokenizer
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -126,14 +128,34 @@ def test_modes_of_documents(tmp_path, mode, expected):
     assert not begun
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_as_their_system_has_it(tmp_path, end):
+    def documents_of(text: str, name: str = "a.txt", **options) -> list[str]:
+        return split_text(made(tmp_path, text.replace("\n", end), name, held_out=0, **options))[0]
+
+    assert documents_of("one\ntwo\n\n", documents="lines") == ["one", "two"]
+    assert documents_of("one\ntwo\n\nthree\n", documents="blank-lines") == [f"one{end}two", "three"]
+    assert documents_of("one\ntwo\n\n", documents="whole") == [f"one{end}two{end}{end}"]
+    assert documents_of('text,n\n"one\ntwo",1\nthree,2', "a.csv") == [f"one{end}two", "three"]
+    assert documents_of("sep=;\nn;text\n1;one\n", "b.csv") == ["one"]
+    assert documents_of('{"text": "one"}\n\n{"text": "two"}\n', "a.jsonl") == ["one", "two"]
+    assert looks_like_list(NAMES.replace("\n", end))
+
+
+@given(st.lists(st.text("ab\r\n\x0b\u2028", max_size=4), max_size=8))
+def test_lines_are_those_of_a_file_however_it_comes_in_pieces(pieces):
+    expected = list(io.TextIOWrapper(io.BytesIO("".join(pieces).encode()), "utf-8", newline=""))
+    assert list(lines(pieces)) == expected
+
+
 def test_layout_of_tokens(tmp_path):
     whole = made(tmp_path, "abc", held_out=0)
     assert whole.train.tokens.tolist() == [3, 0, 1, 2]
     assert whole.train.starts.tolist() == [0]
     assert (len(whole.held_out.tokens), len(whole.held_out.starts), whole.held_out.chars) == (0, 0, 0)
-    lines = made(tmp_path, "ab\n\nc\r\n", documents="lines", held_out=0)
-    assert lines.train.tokens.tolist() == [3, 0, 1, 3, 2, 3]
-    assert lines.train.starts.tolist() == [0, 3]
+    two = made(tmp_path, "ab\n\nc\r\n", documents="lines", held_out=0)
+    assert two.train.tokens.tolist() == [3, 0, 1, 3, 2, 3]
+    assert two.train.starts.tolist() == [0, 3]
 
 
 def test_a_cut_document_goes_on_in_the_held_out_part(tmp_path):
@@ -359,18 +381,47 @@ def test_a_damaged_corpus_in_the_cache_is_made_again(tmp_path):
 def test_a_corpus_in_a_named_folder(tmp_path):
     source, out = write(tmp_path / "a.txt", "some text"), tmp_path / "deep" / "corpus"
     assert prepare([source], CorpusConfig(), out).path == out
-    assert prepare([source], CorpusConfig(tokenizer="byte"), out).tokenizer.kind == "byte"
+    assert prepare([source], CorpusConfig(tokenizer="byte"), out, overwrite=True).tokenizer.kind == "byte"
     assert open_corpus(out, check_hashes=True).tokenizer.kind == "byte"
     assert [p.name for p in out.parent.iterdir()] == ["corpus"]
     with pytest.raises(CorpusError, match="goes alone"):
         prepare([source, str(out)], CorpusConfig())
 
 
+def test_another_corpus_is_replaced_only_where_that_is_asked_for(tmp_path):
+    source, out = write(tmp_path / "a.txt", "some text"), tmp_path / "corpus"
+    first = prepare([source], CorpusConfig(), out)
+    assert prepare([source], CorpusConfig(), out).digest == first.digest
+    other = write(tmp_path / "b.txt", "some text")
+    for sources, config in (([other], {}), ([source, other], {}), ([source], {"lowercase": True})):
+        with pytest.raises(CorpusError, match="holds a corpus of other files or settings; --overwrite replaces it"):
+            prepare(sources, CorpusConfig(**config), out)
+    assert open_corpus(out, check_hashes=True).digest == first.digest
+    assert prepare([other], CorpusConfig(), out, overwrite=True).path == out
+
+
+def test_a_corpus_in_a_named_folder_follows_its_files(tmp_path):
+    source, out = write(tmp_path / "a.txt", "some text"), tmp_path / "corpus"
+    prepare([source], CorpusConfig(held_out=0), out)
+    write(tmp_path / "a.txt", "other text, longer")
+    assert split_text(prepare([source], CorpusConfig(held_out=0), out)) == (["other text, longer"], [])
+
+
+def test_a_stream_is_known_by_its_text(tmp_path, monkeypatch):
+    def prepared(text: bytes):
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(text)))
+        return prepare(["-"], CorpusConfig(), tmp_path / "corpus")
+
+    assert prepared(b"some text").digest == prepared(b"some text").digest
+    with pytest.raises(CorpusError, match="other files or settings"):
+        prepared(b"other text")
+
+
 def test_what_is_no_corpus_is_not_written_over(tmp_path):
     source = write(tmp_path / "a.txt", "some text")
     kept = write(tmp_path / "mine" / "diary.txt", "dear diary")
     for out in (tmp_path / "mine", Path(kept)):
-        with pytest.raises(OutputError, match="exists and is no corpus"):
+        with pytest.raises(CorpusError, match="exists and is no corpus"):
             prepare([source], CorpusConfig(), out)
     with pytest.raises(OutputError, match="cannot be made"):
         prepare([source], CorpusConfig(), Path(source) / "corpus")

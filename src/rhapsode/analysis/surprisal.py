@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from rhapsode.evaluate import Score, bits
+from rhapsode.text.reading import LINE_ENDS, lines
 
 Piece = tuple[str, int, float]
 """Text, characters, nats."""
@@ -43,12 +43,12 @@ def units(scores: Iterable[tuple[str, Score]], by: str) -> Iterator[Unit]:
 
 def _lines(score: Score) -> Iterator[Piece]:
     """The end of a document counts with its last line."""
-    lines = re.findall(r"[^\n]*\n|[^\n]+", score.text) or [""]
-    ends = np.cumsum([len(line) for line in lines])
+    found = list(lines([score.text])) or [""]
+    ends = np.cumsum([len(line) for line in found])
     costs = np.diff(np.append(0.0, np.cumsum(score.per_char))[ends], prepend=0.0)
     costs[-1] += score.end
-    for line, cost in zip(lines, costs.tolist(), strict=True):
-        yield line.removesuffix("\n").removesuffix("\r"), len(line), cost
+    for line, cost in zip(found, costs.tolist(), strict=True):
+        yield line.rstrip(LINE_ENDS), len(line), cost
 
 
 def _chars(score: Score) -> Iterator[Piece]:

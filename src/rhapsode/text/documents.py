@@ -7,8 +7,8 @@
     files    if there are several files
     whole    else
 
-A line feed, or carriage return and line feed, ends a line and is no part of a document that is a line. Blank lines and
-other empty documents are none. Where a table is not read by rows, its rows are put together as lines.
+The end of a line (`rhapsode.text.reading`) is no part of a document that is a line. Blank lines and other empty
+documents are none. Where a table is not read by rows, its rows are put together as lines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from rhapsode.config import CorpusConfig
 from rhapsode.errors import SourceError
-from rhapsode.text.reading import Reader, lines
+from rhapsode.text.reading import LINE_ENDS, Reader, lines
 from rhapsode.text.source import Source
 
 SAMPLE = 1 << 16
@@ -62,7 +62,7 @@ def looks_like_list(text: str) -> bool:
     them differ. Prose and plays have longer lines, verse has more words a line, code is indented and ends its lines in
     punctuation, a log repeats itself.
     """
-    entries = [entry.rstrip() for entry in text.removesuffix("\n").split("\n")]
+    entries = [entry.rstrip() for entry in lines([text])]
     if len(entries) < FEWEST_LINES:
         return False
     plain = sum(bool(e) and not e[0].isspace() and not unicodedata.category(e[-1]).startswith("P") for e in entries)
@@ -86,7 +86,7 @@ def documents(readers: Iterable[Reader], mode: str) -> Iterator[str | None]:
                 yield END
         elif mode == "lines":
             for line in lines(_text(reader)):
-                yield _without_end(line)
+                yield line.rstrip(LINE_ENDS)
                 yield END
         elif mode == "blank-lines":
             yield from _paragraphs(lines(_text(reader)))
@@ -140,14 +140,10 @@ def _paragraphs(lines: Iterator[str]) -> Iterator[str | None]:
             yield END
             end_of_last = ""
         else:
-            body = _without_end(line)
+            body = line.rstrip(LINE_ENDS)
             yield end_of_last + body
             end_of_last = line[len(body) :]
     yield END
-
-
-def _without_end(line: str) -> str:
-    return line.removesuffix("\n").removesuffix("\r") if line.endswith("\n") else line
 
 
 def _beginning(source: Source, config: CorpusConfig) -> str:

@@ -7,6 +7,7 @@
                             columns are separated as `rhapsode.text.separator` says
     anything else           text, kept as it is: line ends too
 
+A line ends with a line feed, a carriage return and a line feed, or, in files of old, a carriage return alone.
 Bytes are decoded strictly unless the user asks otherwise. A byte order mark (of UTF-8, UTF-16 or UTF-32) is removed,
 and names the encoding of its file.
 """
@@ -23,7 +24,7 @@ import itertools
 import json
 import lzma
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
@@ -36,6 +37,8 @@ BLOCK = 1 << 20
 SNIFF = 8192
 """Bytes that tell what a file is."""
 LONGEST_FIELD = 2**31 - 1
+LINE_ENDS = "\r\n"
+"""A line ends with the second, the first, or both."""
 
 _MARKS = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF8, "utf-8"),
@@ -290,15 +293,13 @@ def _zstd_error() -> type[Exception]:
     return EOFError
 
 
-def lines(pieces: Iterator[str]) -> Iterator[str]:
-    """The lines of a text that comes in pieces, with their line feeds."""
+def lines(pieces: Iterable[str]) -> Iterator[str]:
+    """The lines of a text that comes in pieces, with their ends."""
     begun: list[str] = []
-    for piece in pieces:
-        *whole, rest = piece.split("\n")
-        for line in whole:
-            yield "".join([*begun, line, "\n"])
+    for line in (line for piece in pieces for line in io.StringIO(piece, newline="")):
+        if begun and begun[-1][-1] in LINE_ENDS and not (line == "\n" and begun[-1][-1] == "\r"):
+            yield "".join(begun)
             begun.clear()
-        if rest:
-            begun.append(rest)
+        begun.append(line)
     if begun:
         yield "".join(begun)

@@ -19,7 +19,7 @@ LOOKED_AT = 200
 
 def stated(line: str) -> str | None:
     """The separator that the line states, if it does nothing else."""
-    found = re.fullmatch(r"sep=([^\w\s\"]|\t)\r?\n", line)
+    found = re.fullmatch(r"sep=([^\w\s\"]|\t)(\r?\n|\r)", line)
     return found[1] if found else None
 
 
