@@ -139,7 +139,7 @@ def evaluate(
         total += float(nats.sum())
         spread.add(index, nats)
         done += len(index)
-        progress(done, len(part.tokens) - 1)
+        progress(done, part.predictions)
     return replace(measured(part, total, engine.tokenizer, mode, context), standard_error=spread.standard_error())
 
 
@@ -172,7 +172,7 @@ class Spans(NamedTuple):
 
 def spans(part: Part, mode: Mode, context: int | None = None) -> Spans:
     """Spans that together predict each of part.tokens[1:] once."""
-    last = max(0, len(part.tokens) - 1)
+    last = part.predictions
     if mode == "documents":
         starts = part.starts[part.starts < last].astype(np.int64)
     else:

@@ -17,11 +17,11 @@ from rhapsode.config import CorpusConfig, ModelConfig, TrainConfig
 from rhapsode.errors import ConfigError, CorpusError, RunError, SourceError, TrainingError
 from rhapsode.modelfile import ModelFile
 from rhapsode.nn.spec import initial_parameters
+from rhapsode.text.amount import counts
 from rhapsode.text.batches import make_batches
 from rhapsode.training.folder import default_folder
 from rhapsode.training.loop import Loop
 from rhapsode.training.progress import Budget
-from rhapsode.training.run import counts
 from rhapsode.training.schedule import learning_rate
 from rhapsode.training.start import load_corpus, start
 from rhapsode.training.validation import held_out_loss

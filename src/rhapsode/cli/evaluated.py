@@ -36,7 +36,7 @@ def held_out(corpus: Corpus) -> Part:
     Raises:
         CorpusError: there is none.
     """
-    if len(corpus.held_out.tokens) < 2:
+    if not corpus.held_out.predictions:
         raise CorpusError(f"{corpus.path}: nothing was held out; name the text to measure")
     return corpus.held_out
 

@@ -43,7 +43,7 @@ def run(options: Options) -> int:
 
 
 def _figures(corpus: Corpus, plan: Plan, expected: Expectation) -> dict[str, Any]:
-    from rhapsode.training.run import counts
+    from rhapsode.text.amount import counts
 
     return {
         "text": {"train": counts(corpus.train), "held_out": counts(corpus.held_out)},
@@ -57,13 +57,12 @@ def _figures(corpus: Corpus, plan: Plan, expected: Expectation) -> dict[str, Any
 
 def _lines(corpus: Corpus, plan: Plan, expected: Expectation, named: Iterable[str]) -> Iterator[str]:
     """The plan for people: a line a field that was named or chosen, with the reason; then the others."""
-    from rhapsode.training.run import bits_per_char, described
+    from rhapsode.text.amount import bits_per_char_of_a_nat, describe
 
-    part = corpus.held_out if len(corpus.held_out.tokens) > 1 else corpus.train
-    yield paragraph("text", described(corpus))
+    yield paragraph("text", describe(corpus))
     if corpus.overlap and corpus.overlap.found:
         yield paragraph("overlap", str(corpus.overlap))
-    for line in expected.describe(corpus.train.chars, bits_per_char(part)):
+    for line in expected.describe(corpus.train.chars, bits_per_char_of_a_nat(corpus)):
         yield paragraph("expected", line)
     reasons = dict.fromkeys(named, "named") | {choice.name: choice.reason for choice in plan.choices}
     for title, config in (("model", plan.model), ("training", plan.train)):

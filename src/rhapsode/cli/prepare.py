@@ -24,8 +24,8 @@ class Options(CommandOptions):
 
 def run(options: Options) -> int:
     """Prepare and say what is there."""
+    from rhapsode.text.amount import counts
     from rhapsode.text.corpus import prepare
-    from rhapsode.training.run import counts
 
     out = Path(options.out) if options.out else None
     corpus = prepare(options.source, CorpusConfig(**options.corpus), out, note=note, overwrite=options.overwrite)

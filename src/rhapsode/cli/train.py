@@ -42,6 +42,7 @@ class Options(CommandOptions):
 def run(options: Options) -> int:
     """Train; exit status 0, or 130 after Ctrl-C."""
     begun = time.perf_counter()
+    from rhapsode.text.amount import bits_per_char_of_a_nat
     from rhapsode.training.console import console_observer
     from rhapsode.training.folder import default_folder
     from rhapsode.training.start import start
@@ -59,7 +60,8 @@ def run(options: Options) -> int:
     )
     describe(run)
     try:
-        outcome = run.go([console_observer(run.bits_per_char())], None if options.no_samples else sample)
+        console = console_observer(bits_per_char_of_a_nat(run.corpus))
+        outcome = run.go([console], None if options.no_samples else sample)
     except KeyboardInterrupt:
         note(f"interrupted at once; the same command with --resume goes on from what {folder} holds")
         raise
@@ -72,7 +74,7 @@ def run(options: Options) -> int:
 
 def describe(run: Run) -> None:
     """Say on stderr what is about to be trained on what, with the plan's reasons."""
-    from rhapsode.training.run import described
+    from rhapsode.text import amount
 
     columns = None if sys.stderr.isatty() else sys.maxsize  # of a log each line stays one
 
@@ -80,7 +82,7 @@ def describe(run: Run) -> None:
         note(paragraph(label, text, columns=columns))
 
     d, corpus = run.description, run.corpus
-    tell("text", described(corpus))
+    tell("text", amount.describe(corpus))
     if corpus.overlap and corpus.overlap.found:
         tell("overlap", str(corpus.overlap))
     m, t = d.model, d.train
@@ -89,8 +91,9 @@ def describe(run: Run) -> None:
     tell("training", f"{budget}; {t.batches}, {t.batch_size} x {t.length} symbols a step; {t.optimizer}, lr {t.lr:g}")
     for reason in d.reasons:
         tell("planned", reason)
-    for line in d.expected.describe(corpus.train.chars, run.bits_per_char()) if d.expected else ():
-        tell("expected", line)
+    if d.expected:
+        for line in d.expected.describe(corpus.train.chars, amount.bits_per_char_of_a_nat(corpus)):
+            tell("expected", line)
     if run.checkpoint:
         tell("resuming", f"at step {run.checkpoint.progress.step:,}")
     tell("run", str(run.folder))
@@ -105,6 +108,8 @@ def sample(model: ModelFile) -> str:
 
 def conclude(run: Run, outcome: Outcome, seconds: float, stream: Any) -> None:
     """Say how it ended, after so many seconds in all, and what to do next."""
+    from rhapsode.text.amount import bits_per_char_of_a_nat
+
     p = outcome.progress
     if outcome.interrupted:
         note(f"interrupted at step {p.step:,}; saved in {run.folder}; the same command with --resume goes on")
@@ -112,7 +117,7 @@ def conclude(run: Run, outcome: Outcome, seconds: float, stream: Any) -> None:
     if outcome.reason == "patience":
         note(f"stopped early: {p.stale} validations without a new best")
     loss = outcome.loss
-    bits = figure(loss * run.bits_per_char(), 3)
+    bits = figure(loss * bits_per_char_of_a_nat(run.corpus), 3)
     figures = f"{figure(loss)} nats/token, {bits} bits/char held out, at step {p.best_step:,}"
     if outcome.calibration:
         figures += f", its logits times {outcome.calibration.scale:.2f}"

@@ -108,7 +108,7 @@ def make_batches(part: Part, config: TrainConfig) -> Batches:
     Raises:
         CorpusError: there is too little text for even one prediction, or for one window.
     """
-    if len(part.tokens) < 2:
+    if not part.predictions:
         raise CorpusError("the training text is empty")
     if config.batches == "windows":
         return Windows(part, config)
@@ -151,10 +151,10 @@ class Windows:
     def __init__(self, part: Part, config: TrainConfig):
         self.tokens, self.config = Pages(part.tokens), config
         self.batch_size, self.length = config.batch_size, config.length
-        self.count = (len(part.tokens) - 1 - self.length) // config.stride + 1
+        self.count = (part.predictions - self.length) // config.stride + 1
         if self.count < 1:
             raise CorpusError(
-                f"the training text has {len(part.tokens) - 1} symbols, a window of length {self.length} needs more"
+                f"the training text has {part.predictions} symbols, a window of length {self.length} needs more"
             )
         self.steps_per_epoch = -(-self.count // self.batch_size)
         self.predictions = self.count * (1 if config.targets == "last" else self.length)
@@ -187,7 +187,7 @@ class Documents:
         sizes = [int(self._pieces(p)[1].size) for p in pools]
         self.batches_in_pool = np.array([-(-size // self.batch_size) for size in sizes])
         self.steps_per_epoch = int(self.batches_in_pool.sum())
-        self.predictions = len(part.tokens) - 1
+        self.predictions = part.predictions
         self._layout: tuple[tuple[int, int], list[np.ndarray]] | None = None
 
     def at(self, step: int) -> Batch:

@@ -48,7 +48,7 @@ class Spread:
 
 def _edges(part: Part) -> np.ndarray:
     """The first prediction of each stretch, ascending from 0."""
-    predictions, documents = max(1, len(part.tokens) - 1), len(part.starts)
+    predictions, documents = max(1, part.predictions), len(part.starts)
     if documents >= FEWEST_DOCUMENTS:
         return np.array(part.starts[:: -(-documents // MOST)], np.int64)
     count = min(MOST, max(1, predictions // STRETCH))

@@ -48,6 +48,11 @@ class Part:
     bytes: int
     """the same in UTF-8"""
 
+    @property
+    def predictions(self) -> int:
+        """How many of its tokens are predicted: all but the first; 0 where the part is empty."""
+        return max(0, len(self.tokens) - 1)
+
 
 @dataclass(frozen=True)
 class Counts:

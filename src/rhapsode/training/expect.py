@@ -78,7 +78,7 @@ class Counting(NamedTuple):
 
 def count(corpus: Corpus) -> Counting | None:
     """Count a sample of the training part, measure a sample of the held-out part; None where nothing is held out."""
-    if len(corpus.held_out.tokens) < 2:
+    if not corpus.held_out.predictions:
         return None
     many = len(corpus.train.starts) > 1
     boundary = corpus.tokenizer.boundary if many else None
@@ -186,7 +186,7 @@ def _loss(ladder: np.ndarray, place: float) -> float:
 def _seconds(corpus: Corpus, model: ModelConfig, train: TrainConfig, batches: Batches, speed: Speed) -> float:
     """Training, validations, saving; and starting."""
     size = sum(p.size for p in parameter_spec(model)) * 4
-    symbols = len(corpus.held_out.tokens) - 1
+    symbols = corpus.held_out.predictions
     reading = symbols / speed.reading
     validation = reading + FILE_SECONDS + size / DISK
     end = (

@@ -173,7 +173,7 @@ class Loop:
             observer.validation(self._report(lr, result, 0.0), best)
 
     def _holds_out(self) -> bool:
-        return len(self.corpus.held_out.tokens) > 1
+        return self.corpus.held_out.predictions > 0
 
     def _held_out_loss(self, averaged: bool, most: int | None = None) -> float:
         return held_out_loss(self.learner, self.corpus.held_out, self.config.batches == "documents", averaged, most)
@@ -186,7 +186,7 @@ class Loop:
         best = ModelFile.load(path)
         before = best.training.get("calibration")  # of a run that had ended, and goes on without a better model
         trained = scaled(best.parameters, 1 / before["scale"]) if before else best.parameters
-        count = min(MOST, len(self.corpus.held_out.tokens) - 1)
+        count = min(MOST, self.corpus.held_out.predictions)
         found = calibrate(self.learner, trained, lambda: self._held_out_loss(averaged=False, most=MOST), count)
         training = best.training | {"calibration": found._asdict()}
         replace(best, parameters=scaled(trained, found.scale), training=training).save(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +12,15 @@ from rhapsode.backends.choose import make_learner
 from rhapsode.modelfile import ModelFile, find
 from rhapsode.nn.joined import initial
 from rhapsode.nn.spec import parameter_spec
-from rhapsode.text.corpus import Corpus, Part
+from rhapsode.text.amount import bits_per_char_of_a_nat, counts, label_counts
+from rhapsode.text.corpus import Corpus
 from rhapsode.text.source import short_name
-from rhapsode.text.tokenizer import Tokenizer, label_id
 from rhapsode.training.checkpoint import Checkpoint
 from rhapsode.training.folder import START, Description
 from rhapsode.training.lock import FolderLock
 from rhapsode.training.loop import Loop, Outcome
 from rhapsode.training.metrics import file_observers
 from rhapsode.training.observer import Observer
-
-STRIDE = 1 << 16
-"""Documents looked at together."""
 
 
 @dataclass
@@ -51,7 +47,7 @@ class Run:
         learner = make_learner(d.model, d.train, first)
         step = self.checkpoint.progress.step if self.checkpoint else None
         title = ", ".join(map(short_name, d.sources))
-        watching = [*file_observers(self.folder, title, self.bits_per_char(), step), *observers]
+        watching = [*file_observers(self.folder, title, bits_per_char_of_a_nat(self.corpus), step), *observers]
         loop = Loop(learner, self.corpus, d.train, self.folder, self.history(began), watching, sampler, **options)
         if self.checkpoint:
             loop.resume(self.checkpoint)
@@ -61,11 +57,6 @@ class Run:
         """The model that the run went on from, its vocabulary grown; None for a run that began from nothing."""
         path = self.folder / START
         return ModelFile.load(path) if path.is_file() else None
-
-    def bits_per_char(self) -> float:
-        """What turns nats per token into bits per character, on the held-out part (the training part without one)."""
-        part = self.corpus.held_out if len(self.corpus.held_out.tokens) > 1 else self.corpus.train
-        return bits_per_char(part)
 
     def history(self, began: ModelFile | None) -> dict[str, Any]:
         """What a model file says of how it was trained; `began` is the model that the run went on from."""
@@ -83,7 +74,7 @@ class Run:
             **({"labels": label_counts(self.corpus.train, tokenizer)} if tokenizer.labels else {}),
             "train": d.train.to_json(),
             "backend": d.backend,
-            "bits_per_char_of_a_nat": self.bits_per_char(),
+            "bits_per_char_of_a_nat": bits_per_char_of_a_nat(self.corpus),
         }
 
     def parameter_count(self) -> int:
@@ -103,7 +94,7 @@ class Run:
             "parameters": self.parameter_count(),
             "train_nats_per_token": p.train_loss if math.isfinite(p.train_loss) else None,
             "val_nats_per_token": loss,
-            "val_bits_per_char": None if loss is None else loss * self.bits_per_char(),
+            "val_bits_per_char": None if loss is None else loss * bits_per_char_of_a_nat(self.corpus),
             "best_step": p.best_step,
             "val_nats_as_trained": p.best_loss if math.isfinite(p.best_loss) else None,
             "logits_times": outcome.calibration.scale if outcome.calibration else None,
@@ -112,36 +103,3 @@ class Run:
             "ended_by": outcome.reason,
             "backend": self.description.backend,
         }
-
-
-def counts(part: Part) -> dict[str, int]:
-    """How much text a part of a corpus holds."""
-    return {
-        "tokens": max(0, len(part.tokens) - 1),
-        "chars": part.chars,
-        "bytes": part.bytes,
-        "documents": len(part.starts),
-    }
-
-
-def described(corpus: Corpus) -> str:
-    """How much text there is, of how many symbols."""
-    tokenizer = corpus.tokenizer
-    labels = f", {len(tokenizer.labels):,} of them labels" if tokenizer.labels else ""
-    return (
-        f"{corpus.train.chars:,} characters to learn from, {corpus.held_out.chars:,} held out; "
-        f"{tokenizer.vocab_size:,} {tokenizer.kind} symbols{labels}"
-    )
-
-
-def label_counts(part: Part, tokenizer: Tokenizer) -> dict[str, int]:
-    """How many documents of a part have each label."""
-    counts = Counter[int]()
-    for at in range(0, len(part.starts), STRIDE):
-        counts.update(part.tokens[part.starts[at : at + STRIDE] + 1].tolist())
-    return {label: counts[label_id(tokenizer, label)] for label in tokenizer.labels}
-
-
-def bits_per_char(part: Part) -> float:
-    """Tokens per character, in bits per nat: nats per token times this are bits per character."""
-    return (len(part.tokens) - 1) / max(1, part.chars) / math.log(2)

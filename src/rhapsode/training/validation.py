@@ -31,7 +31,7 @@ def validation_interval(batches: Batches, held_out: Part, share: float = SHARE) 
     """Steps between validations so that they cost at most `share` of the time, a forward pass counted as half a
     training step; counted, not timed, so that the same run validates at the same steps."""
     a_step = batches.predictions / batches.steps_per_epoch
-    passes = (len(held_out.tokens) - 1) / a_step
+    passes = held_out.predictions / a_step
     return max(FEWEST_STEPS, math.ceil(0.5 / share * passes))
 
 
@@ -41,16 +41,15 @@ def held_out_loss(
     """Mean nats per token over all of `part`, or the first `most` tokens of it (NaN if it holds no prediction)."""
     if most is not None:
         part = replace(part, tokens=part.tokens[: most + 1], starts=part.starts[part.starts < most])
-    predictions = len(part.tokens) - 1
-    if predictions < 1:
-        return float("nan")
+    if not part.predictions:
+        return math.nan
     read = _documents if per_document else _carried
-    return sum(float(np.sum(nats, dtype=np.float64)) for nats in read(learner, part, averaged)) / predictions
+    return sum(float(np.sum(nats, dtype=np.float64)) for nats in read(learner, part, averaged)) / part.predictions
 
 
 def _carried(learner: Learner, part: Part, averaged: bool) -> Iterator[np.ndarray]:
     """Nats of each prediction, in pieces, by stretches read side by side."""
-    predictions = len(part.tokens) - 1
+    predictions = part.predictions
     rows = int(np.clip(predictions // (4 * WARM_UP), 1, ROWS))
     span = -(-predictions // rows)
     starts = np.arange(rows) * span
@@ -75,7 +74,7 @@ def _warm(learner: Learner, part: Part, starts: np.ndarray, averaged: bool) -> A
 
 def _documents(learner: Learner, part: Part, averaged: bool) -> Iterator[np.ndarray]:
     """Nats of each prediction, document by document, those of like length side by side."""
-    ends = np.append(part.starts[1:], len(part.tokens) - 1).astype(np.int64)
+    ends = np.append(part.starts[1:], part.predictions).astype(np.int64)
     sizes = ends - part.starts
     order = np.argsort(sizes, kind="stable")
     for group in np.split(order, np.arange(256, len(order), 256)):
