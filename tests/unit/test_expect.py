@@ -10,10 +10,13 @@ import pytest
 
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.text.batches import make_batches
+from rhapsode.text.store import Part
 from rhapsode.training import speed
-from rhapsode.training.expect import PIECE, Counting, _sample, count, expect, loss_range
-from rhapsode.training.expectation import Expectation, duration
+from rhapsode.training.counting import PIECE, Counting, _sample, count
+from rhapsode.training.expect import expect
+from rhapsode.training.expectation import Expectation
 from rhapsode.training.folder import Description
+from rhapsode.training.ladder import loss_range
 from rhapsode.training.speed import Speed, Stopwatch, measure_speed
 from rhapsode.training.start import start
 from texts import small_corpus, verses
@@ -70,7 +73,7 @@ def test_a_range_is_one_whatever_the_figures():
     for _ in range(300):
         nats = tuple(rng.gamma(1, 2, 5))
         vocabulary, length = int(rng.integers(2, 50_000)), int(rng.integers(2, 10**6))
-        text = type("Text", (), {"tokens": np.zeros(length, np.uint8), "starts": np.zeros(1, np.int64)})()
+        text = Part(np.zeros(length, np.uint8), np.zeros(1, np.int64), length, length)
         train = TrainConfig(steps=1, lr=float(10 ** rng.uniform(-6, 1)))
         model = ModelConfig(vocab_size=vocabulary, hidden=int(rng.integers(1, 2000)))
         counting = Counting(nats, float(rng.uniform()), min(length, 200_000), 0.1)
@@ -117,7 +120,7 @@ def test_repeated_passages_are_told_from_new_text(tmp_path):
 
 
 def test_a_sample_consists_of_small_pieces_from_everywhere():
-    text = type("Text", (), {"tokens": np.zeros(1_000_003, np.uint8), "starts": np.zeros(1, np.int64)})()
+    text = Part(np.zeros(1_000_003, np.uint8), np.zeros(1, np.int64), 1_000_003, 1_000_003)
     sample = _sample(text, 200_000)
     gaps = np.diff(sample)
     assert len(sample) == 200_000
@@ -141,8 +144,8 @@ def test_nothing_held_out_and_models_that_go_on(corpus, tmp_path, clock):
 
 def test_a_sample_of_a_large_text_tells_what_all_of_it_tells(corpus, monkeypatch):
     whole = count(corpus)
-    monkeypatch.setattr("rhapsode.training.expect.LEARNED", 20_000)
-    monkeypatch.setattr("rhapsode.training.expect.MEASURED", 2_000)
+    monkeypatch.setattr("rhapsode.training.counting.LEARNED", 20_000)
+    monkeypatch.setattr("rhapsode.training.counting.MEASURED", 2_000)
     sample = count(corpus)
     assert sample.learned == 20_000
     assert sample.nats == pytest.approx(whole.nats, rel=0.1)
@@ -155,9 +158,9 @@ def test_a_sample_of_a_sorted_list_tells_what_all_of_it_tells(tmp_path, monkeypa
     words = {rng.choice(roots) + rng.choice(("", "s", "er", "ing")) + rng.choice("aeioustrn") for _ in range(12_000)}
     listed = small_corpus(tmp_path, "\n".join(sorted(words)), documents="lines")
     whole = count(listed)
-    monkeypatch.setattr("rhapsode.training.expect.LEARNED", 15_000)
-    monkeypatch.setattr("rhapsode.training.expect.MEASURED", 4_000)
-    monkeypatch.setattr("rhapsode.training.expect.MANY", 100)
+    monkeypatch.setattr("rhapsode.training.counting.LEARNED", 15_000)
+    monkeypatch.setattr("rhapsode.training.counting.MEASURED", 4_000)
+    monkeypatch.setattr("rhapsode.training.counting.MANY", 100)
     sample = count(listed)
     assert 14_900 < sample.learned <= 15_000
     # Of contexts of eleven symbols more text always tells more.
@@ -170,13 +173,6 @@ def test_lines_for_people():
     assert "1.99 to 2.08 bits" in lines[0]
     assert "± 0.004 nats" in lines[1]
     assert next(Expectation(3.0).describe(4000, 1.4)).startswith("little text (4,000 characters)")
-    assert [duration(s) for s in (0.25, 8.24, 59, 61, 3700)] == [
-        "0.25 s",
-        "8.2 s",
-        "59 s",
-        "1:01 minutes",
-        "1:01:40 hours",
-    ]
 
 
 @pytest.mark.parametrize("batches", ["streams", "windows", "documents"])
