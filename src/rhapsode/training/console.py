@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TextIO
 
-from rhapsode.figures import figure
+from rhapsode.figures import clock, figure
 from rhapsode.training.observer import Observer, Report
 
 PLAIN_SECONDS = 5.0
@@ -18,14 +18,6 @@ def console_observer(bits_per_char: float, stream: TextIO | None = None) -> Obse
     """The observer that suits `stream` (stderr)."""
     stream = stream or sys.stderr
     return LiveConsole(bits_per_char, stream) if stream.isatty() else PlainConsole(bits_per_char, stream)
-
-
-def _duration(seconds: float) -> str:
-    if not math.isfinite(seconds):
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _figures(report: Report, bits_per_char: float) -> str:
@@ -42,7 +34,7 @@ def _validation(report: Report, bits_per_char: float, best: bool) -> str:
     if p.val_loss == math.inf:
         return f"step {p.step:,}  no held-out text to validate on"
     text = f"held out {figure(p.val_loss)} nats/token, {figure(p.val_loss * bits_per_char, 3)} bits/char"
-    return f"step {p.step:,}  {_duration(p.seconds)}  {text}{'  (best)' if best else ''}"
+    return f"step {p.step:,}  {clock(p.seconds)}  {text}{'  (best)' if best else ''}"
 
 
 class PlainConsole:
@@ -54,7 +46,7 @@ class PlainConsole:
     def step(self, report: Report) -> None:
         if time.monotonic() - self.last >= PLAIN_SECONDS:
             self.last = time.monotonic()
-            left = _duration(report.seconds_left)
+            left = clock(report.seconds_left)
             self._line(f"{100 * report.used:3.0f} %  {left} left  {_figures(report, self.bits_per_char)}")
 
     def validation(self, report: Report, best: bool) -> None:
@@ -90,7 +82,7 @@ class LiveConsole:
         self.progress.start()
 
     def step(self, report: Report) -> None:
-        text, left = _figures(report, self.bits_per_char), _duration(report.seconds_left)
+        text, left = _figures(report, self.bits_per_char), clock(report.seconds_left)
         self.progress.update(self.task, completed=report.used, description=text, left=left)
 
     def validation(self, report: Report, best: bool) -> None:

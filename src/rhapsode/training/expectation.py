@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rhapsode.figures import figure
+from rhapsode.figures import duration, figure
 from rhapsode.text.blocks import certainty
 
 LITTLE_TEXT = 40_000
@@ -75,12 +75,3 @@ class Expectation:
 def _rounded(passes: float) -> str:
     """So exact as it can be known: 0.04, 3.7, 52."""
     return f"{passes:.0f}" if passes >= 10 else f"{passes:.2g}"
-
-
-def duration(seconds: float) -> str:
-    """8.2 s, 1:05 minutes, 2:03:10 hours."""
-    if seconds < 60:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02} hours" if hours else f"{minutes}:{rest:02} minutes"
