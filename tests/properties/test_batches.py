@@ -2,7 +2,6 @@
 
 from collections import Counter
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,16 +11,10 @@ from hypothesis import strategies as st
 from rhapsode.config import TrainConfig
 from rhapsode.errors import ConfigError, CorpusError
 from rhapsode.text.batches import loss_weights, make_batches
+from rhapsode.text.corpus import Part
 from rhapsode.text.shuffle import permute
 
 BOUNDARY = 9
-
-
-class Text(NamedTuple):
-    """Stands for a corpus' part."""
-
-    tokens: np.ndarray
-    starts: np.ndarray
 
 
 def text_of(documents):
@@ -30,7 +23,8 @@ def text_of(documents):
     for document in documents:
         starts.append(len(tokens))
         tokens += [BOUNDARY, *document]
-    return Text(np.array([*tokens, BOUNDARY], np.uint8), np.array(starts, np.int64))
+    size = sum(map(len, documents))
+    return Part(np.array([*tokens, BOUNDARY], np.uint8), np.array(starts, np.int64), size, size)
 
 
 documents = st.lists(st.lists(st.integers(0, 8), min_size=1, max_size=30), min_size=1, max_size=60)
@@ -72,7 +66,7 @@ def test_streams_carry_on_and_cover_the_text(text, B, T):
         assert np.array_equal(batch.inputs[1:], batch.targets[:-1])
         assert set(zip(batch.inputs.ravel(), batch.targets.ravel(), strict=True)) <= follows
     assert [batch.reset.all() for batch in epoch] == [True] + [False] * (len(epoch) - 1)
-    assert sum(batch.targets.size for batch in epoch) > 0.5 * (len(part.tokens) - 1) - B * T
+    assert sum(batch.targets.size for batch in epoch) > 0.5 * (part.predictions) - B * T
 
 
 @given(documents, st.integers(1, 6), st.integers(1, 9), st.integers(1, 5), st.sampled_from(["all", "last"]))
@@ -80,7 +74,7 @@ def test_streams_carry_on_and_cover_the_text(text, B, T):
 def test_windows_are_each_seen_once(text, B, T, stride, targets):
     part = text_of(text)
     config = TrainConfig(batches="windows", batch_size=B, length=T, stride=stride, targets=targets)
-    if len(part.tokens) - 1 < T:
+    if part.predictions < T:
         with pytest.raises(CorpusError):
             make_batches(part, config)
         return

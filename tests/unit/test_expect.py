@@ -10,7 +10,7 @@ import pytest
 
 from rhapsode.config import ModelConfig, TrainConfig
 from rhapsode.text.batches import make_batches
-from rhapsode.text.store import Part
+from rhapsode.text.corpus import Part
 from rhapsode.training import speed
 from rhapsode.training.counting import PIECE, Counting, _sample, count
 from rhapsode.training.expect import expect
