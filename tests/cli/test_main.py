@@ -16,9 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rhapsode.cli import main as frame
-from rhapsode.cli import options
-from rhapsode.cli.options import CommandOptions, UsageError, argument, config_options, describe, parse, spelling
+from rhapsode.cli.by_tyro import sorted_by_tyro
+from rhapsode.cli.fields import describe, spelling
+from rhapsode.cli.options import CommandOptions, UsageError, argument, config_options
 from rhapsode.cli.output import print_json
+from rhapsode.cli.parse import _values, parse
+from rhapsode.cli.plainly import sorted_plainly
 from rhapsode.config import CorpusConfig, ModelConfig, SamplingConfig, TrainConfig, option
 from rhapsode.errors import ConfigError, OutputError
 from rhapsode.nn.cells import CELLS
@@ -109,23 +112,23 @@ def command_lines(draw, cls):
 def test_words_are_sorted_without_tyro_as_with_it(command, data):
     cls = COMMANDS[command]
     words = data.draw(command_lines(cls))
-    plainly = options.sorted_plainly(cls, words)
+    plainly = sorted_plainly(cls, words)
     if plainly is not None:
-        assert outcome(cls, plainly) == outcome(cls, options.sorted_by_tyro(cls, words, "rhapsode test"))
+        assert outcome(cls, plainly) == outcome(cls, sorted_by_tyro(cls, words, "rhapsode test"))
 
 
 def outcome(cls, found):
     """The values of a command's fields, or the complaint about the words that were found for them."""
     try:
-        return options._values(cls, found)
+        return _values(cls, found)
     except (ConfigError, UsageError) as error:
         return str(error)
 
 
 def test_what_most_people_type_needs_no_tyro():
     words = ["m", "--prompt=-x", "--length", "9", "--greedy", "--ban", "a", "--ban", "b", "--no-echo", "--json"]
-    assert options.sorted_plainly(COMMANDS["generate"], [*words, "--no-greedy"]) is None
-    found = options._values(COMMANDS["generate"], options.sorted_plainly(COMMANDS["generate"], words))
+    assert sorted_plainly(COMMANDS["generate"], [*words, "--no-greedy"]) is None
+    found = _values(COMMANDS["generate"], sorted_plainly(COMMANDS["generate"], words))
     assert found["prompt"] == "-x"
     assert found["sampling"] == {"length": 9, "greedy": True, "ban": ("a", "b")}
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from rhapsode.cli.fields import Described, describe
 from rhapsode.cli.main import COMMANDS, module_of
-from rhapsode.cli.options import CommandOptions, Described, argument, describe
+from rhapsode.cli.options import CommandOptions, argument
 from rhapsode.cli.output import print_json
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rhapsode.cli.evaluated import corpus_of_run, held_out, named_corpus, text_part, training_part
 from rhapsode.cli.measuring import Meter, label_option, note_unknown, reading_options
-from rhapsode.cli.options import ModelCommandOptions, argument, precision_option
+from rhapsode.cli.options import ModelCommandOptions, Precision, argument, precision_option
 from rhapsode.cli.output import print_json
 from rhapsode.config import option
 from rhapsode.errors import ConfigError
@@ -59,7 +59,7 @@ class Options(ModelCommandOptions):
     order: int = option(7, "n of the n-gram", low=1, high=64)
     baseline_text: tuple[str, ...] = option((), "training text for the n-gram: a file, or a prepared corpus")
     label: str | None = label_option()
-    precision: Literal["auto", "fp32", "bf16", "int8"] = precision_option()
+    precision: Precision = precision_option()
     reading: dict[str, Any] = reading_options()
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rhapsode.cli.options import ModelCommandOptions, argument, precision_option
+from rhapsode.cli.options import ModelCommandOptions, Precision, argument, precision_option
 from rhapsode.cli.output import note, print_json
 from rhapsode.config import option
 from rhapsode.errors import ConfigError, MissingDependency
 
 if TYPE_CHECKING:
-    from rhapsode.modelfile import ModelFile, Precision
+    from rhapsode.modelfile import ModelFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Options(ModelCommandOptions):
 
     model: str = argument("a run folder or a model file", metavar="MODEL")
     format: Literal["int8", "packed"] = option("int8", "what to write")
-    precision: Literal["auto", "fp32", "bf16", "int8"] = precision_option()
+    precision: Precision = precision_option()
     out: str | None = option(
         None, "the file to write; default: the model's name with .int8.safetensors or the like", metavar="FILE"
     )
@@ -50,7 +50,7 @@ def run(options: Options) -> int:
     return 0
 
 
-def _packed(model: ModelFile, precision: Precision | Literal["auto"]) -> ModelFile:
+def _packed(model: ModelFile, precision: Precision) -> ModelFile:
     """The model with its weights as the native engine uses them."""
     from rhapsode.engine import open_engine
 

@@ -86,7 +86,7 @@ def _dispatch(words: list[str]) -> int:
     if command != "bench" and "torch" not in " ".join(rest):  # torch may use the same BLAS
         _leave_processors_to_the_core()
     module = module_of(command)
-    from rhapsode.cli.options import parse
+    from rhapsode.cli.parse import parse
 
     return module.run(parse(module.Options, rest, f"rhapsode {command}"))
 
@@ -117,7 +117,7 @@ def _failed(error: Exception) -> int:
 
         traceback.print_exc()
     if isinstance(error, ConfigError):
-        from rhapsode.cli.options import spelling
+        from rhapsode.cli.fields import spelling
 
         return _complain(
             f"{spelling(error.option)}: found {error.found!r}, allowed: {error.allowed}", error.exit_status

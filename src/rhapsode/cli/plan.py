@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from rhapsode.cli.options import CommandOptions, argument, config_options, spelling
+from rhapsode.cli.fields import spelling
+from rhapsode.cli.options import CommandOptions, argument, config_options
 from rhapsode.cli.output import NBSP, note, paragraph, print_json
 from rhapsode.config import Config, CorpusConfig, ModelConfig, TrainConfig, option
 

@@ -8,7 +8,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, Literal
 
 from rhapsode.cli.measuring import Meter, Text, label_option, note_unknown, read_texts, reading_options
-from rhapsode.cli.options import ModelCommandOptions, argument, precision_option
+from rhapsode.cli.options import ModelCommandOptions, Precision, argument, precision_option
 from rhapsode.cli.output import note, print_json
 from rhapsode.config import option
 from rhapsode.errors import CorpusError
@@ -40,7 +40,7 @@ class Options(ModelCommandOptions):
     )
     against: str | None = option(None, "another model: which of both finds each line likelier?", metavar="MODEL")
     label: str | None = label_option()
-    precision: Literal["auto", "fp32", "bf16", "int8"] = precision_option()
+    precision: Precision = precision_option()
     reading: dict[str, Any] = reading_options()
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from rhapsode.cli.measuring import read_texts, reading_options
-from rhapsode.cli.options import ModelCommandOptions, argument, precision_option
+from rhapsode.cli.options import ModelCommandOptions, Precision, argument, precision_option
 from rhapsode.cli.output import print_json
 from rhapsode.config import option
 from rhapsode.errors import CorpusError
@@ -26,7 +26,7 @@ class Options(ModelCommandOptions):
     model: str = argument("a run folder or a model file", metavar="MODEL")
     file: tuple[str, ...] = argument("files, folders, globs, or - for stdin", metavar="[FILE...]", default=("-",))
     similar_to: str | None = option(None, "rank the texts by their likeness to this one")
-    precision: Literal["auto", "fp32", "bf16", "int8"] = precision_option()
+    precision: Precision = precision_option()
     reading: dict[str, Any] = reading_options()
 
 

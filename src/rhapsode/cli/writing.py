@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rhapsode.cli.options import ModelCommandOptions, argument, precision_option
+from rhapsode.cli.options import ModelCommandOptions, Precision, argument, precision_option
 from rhapsode.config import option
 from rhapsode.errors import ConfigError, SourceError
 from rhapsode.model import TextModel, load
@@ -25,7 +25,7 @@ class WritingOptions(ModelCommandOptions):
         None, "instead of mixing predictions, each model in turn writes so much of the text", low=1
     )
     turns_of: Literal["symbols", "words"] = option("symbols", "what --turns counts")
-    precision: Literal["auto", "fp32", "bf16", "int8"] = precision_option()
+    precision: Precision = precision_option()
     prompt: str | None = option(None, "the text to go on from")
     prompt_file: str | None = option(None, "a file with the text to go on from (UTF-8)", metavar="FILE")
     dynamic: bool = option(
