@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rhapsode.cli.measuring import READING_FIELDS, reading_options
 from rhapsode.cli.options import CommandOptions, argument
 from rhapsode.cli.output import note, print_json
+from rhapsode.cli.texts import reading_options, trained_config
 from rhapsode.config import CorpusConfig, option
 from rhapsode.errors import ModelFileError, SourceError, listed
 
@@ -39,12 +39,10 @@ def run(options: Options) -> int:
     classifier = SequenceClassifier.load(options.model)
     if classifier.file.tokenizer is None:
         raise ModelFileError(f"{options.model}: a classifier of ids, which takes no text; use it from Python")
-    said = classifier.file.training.get("corpus")
-    trained = {name: said[name] for name in READING_FIELDS if name in said} if isinstance(said, dict) else {}
+    training = classifier.file.training
     if options.measure:
-        config = CorpusConfig.from_json(trained | options.reading)
-        return measure(options, classifier, config)
-    return name(options, classifier, CorpusConfig.from_json(trained | {"documents": "auto"} | options.reading))
+        return measure(options, classifier, trained_config(training, options.reading))
+    return name(options, classifier, trained_config(training, {"documents": "auto"} | options.reading))
 
 
 def name(options: Options, classifier: SequenceClassifier, config: CorpusConfig) -> int:

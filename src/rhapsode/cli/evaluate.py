@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rhapsode.cli.evaluated import corpus_of_run, held_out, named_corpus, text_part, training_part
-from rhapsode.cli.measuring import Meter, label_option, note_unknown, reading_options
+from rhapsode.cli.measuring import Meter, label_option, note_unknown
 from rhapsode.cli.options import ModelCommandOptions, Precision, argument, precision_option
 from rhapsode.cli.output import print_json
+from rhapsode.cli.texts import reading_options
 from rhapsode.config import option
 from rhapsode.errors import ConfigError
 from rhapsode.figures import figure

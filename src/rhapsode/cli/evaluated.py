@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rhapsode.cli.measuring import read_texts
+from rhapsode.cli.texts import read_texts
 from rhapsode.errors import CorpusError, RunError
 
 if TYPE_CHECKING:

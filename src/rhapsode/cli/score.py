@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Literal
 
-from rhapsode.cli.measuring import Meter, Text, label_option, note_unknown, read_texts, reading_options
+from rhapsode.cli.measuring import Meter, label_option, note_unknown
 from rhapsode.cli.options import ModelCommandOptions, Precision, argument, precision_option
 from rhapsode.cli.output import note, print_json
+from rhapsode.cli.texts import Text, read_texts, reading_options
 from rhapsode.config import option
 from rhapsode.errors import CorpusError
 from rhapsode.figures import figure

@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from rhapsode.cli.measuring import read_texts, reading_options
 from rhapsode.cli.options import ModelCommandOptions, Precision, argument, precision_option
 from rhapsode.cli.output import print_json
+from rhapsode.cli.texts import read_texts, reading_options
 from rhapsode.config import option
 from rhapsode.errors import CorpusError
 from rhapsode.model import cosine, load
