@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from learners import arrays
 from models import byte_tokenizer, models, random_model
 from rhapsode.config import SamplingConfig
 from rhapsode.engine import Engine, open_engine, rows, stack
@@ -49,10 +50,6 @@ def engine_of(file, arithmetic):
     if not _native.has_split():
         pytest.skip("no matrix unit")
     return NativeEngine(file, split=True)
-
-
-def arrays(state):
-    return [array for layer in state.layers for array in layer]
 
 
 def assert_same(a, b):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from learners import arrays
 from models import random_model
 from rhapsode.engine import Engine, open_engine, rows, stack
 from rhapsode.errors import ConfigError
@@ -13,10 +14,6 @@ from rhapsode.nn.cells import CELLS
 from rhapsode.nn.forward import forward
 from rhapsode.position import beginning, read
 from rhapsode.sampling import log_softmax
-
-
-def state_arrays(state):
-    return [array for layer in state.layers for array in layer]
 
 
 @pytest.mark.parametrize("name", ["native", "numpy"])
@@ -35,7 +32,7 @@ def test_steps_agree_with_reading_at_once(cell):
     for t, row in enumerate(ids):
         logits, state = engine.step(row, state)
         np.testing.assert_allclose(logits, expected[t], rtol=1e-4, atol=1e-5)
-    for a, b in zip(state_arrays(state), state_arrays(end), strict=True):
+    for a, b in zip(arrays(state), arrays(end), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
@@ -53,10 +50,10 @@ def test_wide_rows_do_not_depend_on_the_batch_to_the_last_bit(cell, hidden):
 def test_a_state_that_was_given_is_not_written_into():
     engine = Engine(random_model(layers=2))
     _, state = engine.step(np.array([1, 2]), engine.initial_state(2))
-    before = [array.copy() for array in state_arrays(state)]
+    before = [array.copy() for array in arrays(state)]
     engine.step(np.array([3, 4]), state)
     engine.read(np.array([[3, 4]] * 5), state)
-    for a, b in zip(before, state_arrays(state), strict=True):
+    for a, b in zip(before, arrays(state), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -64,7 +61,7 @@ def test_rows_and_stack_are_inverse():
     engine = Engine(random_model(cell="lstm", layers=3))
     _, state = engine.step(np.array([1, 2, 3]), engine.initial_state(3))
     again = stack([rows(state, [b]) for b in range(3)])
-    for a, b in zip(state_arrays(state), state_arrays(again), strict=True):
+    for a, b in zip(arrays(state), arrays(again), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

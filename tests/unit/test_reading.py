@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import rhapsode.reading as reading
+from learners import arrays
 from models import random_model
 from rhapsode.engine import Engine, open_engine
 from rhapsode.evaluate import evaluate, losses, spans
@@ -15,10 +16,6 @@ from rhapsode.nn.spec import parameter_spec
 from rhapsode.text.corpus import Part
 
 CELLS = ["rnn", "gru", "lstm"]
-
-
-def arrays(state):
-    return [array for layer in state.layers for array in layer]
 
 
 @pytest.fixture(autouse=True)

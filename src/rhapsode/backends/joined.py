@@ -12,6 +12,7 @@ import numpy as np
 
 from rhapsode.backends.base import Batch, Learner, StepResult, Update
 from rhapsode.config import ModelConfig, TrainConfig
+from rhapsode.nn.forward import under
 from rhapsode.nn.joined import join, part_config, seed_of, shared, split
 from rhapsode.nn.spec import Parameters, State, map_state
 
@@ -72,7 +73,7 @@ class JoinedLearner:
 
     def load(self, parameters: Parameters, optimizer_state: Parameters | None = None) -> None:
         for number, weights in enumerate(split(parameters, self.config, self.networks)):
-            own = None if optimizer_state is None else _under(f"networks.{number}.", optimizer_state)
+            own = None if optimizer_state is None else under(optimizer_state, f"networks.{number}.")
             self._parts[number].load(weights | shared(own or {}), own)
         self._shown = None
 
@@ -98,7 +99,3 @@ def _side_by_side(states: Sequence[State]) -> State:
 def _apart(state: State, networks: int) -> list[State]:
     """What `_side_by_side` made one of."""
     return [map_state(lambda array, i=i: np.hsplit(array, networks)[i], state) for i in range(networks)]
-
-
-def _under(prefix: str, arrays: Parameters) -> Parameters:
-    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rhapsode.config import BUDGETS, ModelConfig, TrainConfig
+from rhapsode.training.plan import LARGE_VOCABULARY
 
-LARGE_VOCABULARY = 1024
-"""From this size on a table row for each symbol is too much, and an embedding is used."""
 STEPS, EPOCHS = 1000, (5, 50)
 """So many steps, but no fewer and no more passes than these."""
 
