@@ -88,6 +88,8 @@ class BlendEngine(Engine):
             raise ConfigError("weights", weights, "none, with turns")
         if turns_of not in typing.get_args(Unit):
             raise ConfigError("turns_of", turns_of, ", ".join(typing.get_args(Unit)))
+        if turns is None and turns_of != "symbols":
+            raise ConfigError("turns_of", turns_of, "only with turns")
         self.tokenizer = joined_tokenizer([engine.tokenizer for engine in self.engines])
         self._own = [self._own_ids(engine) for engine in self.engines]
         self._share = [self._shares(engine, own) for engine, own in zip(self.engines, self._own, strict=True)]

@@ -116,7 +116,7 @@ class Rules:
         table = self._completions[starts]
         assert table.steps is not None
         if objected or table.steps[0] > self.settings.length:
-            said = f"an expression that a text of at most {self.settings.length} symbols of the model (length) matches"
+            said = f"an expression that at most {self.settings.length} (length) of the model's symbols match"
             raise ConfigError("regex", self.settings.regex, said + ", with nothing banned in it" * bool(others))
         return table
 

@@ -86,6 +86,7 @@ def test_a_blend_of_models(run, file, tmp_path):
         (("--blend", other, "--turns", "0"), "--turns: found 0"),
         (("--weights", "1,1"), "--weights: found (1.0, 1.0), allowed: only with --blend"),
         (("--turns", "3"), "--turns: found 3, allowed: only with --blend"),
+        (("--turns-of", "words"), "--turns-of: found 'words', allowed: only with --blend"),
     ):
         status, out, err = run(file, *wrong)
         assert (status, out, err.count("\n")) == (2, "", 1)

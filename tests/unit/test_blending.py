@@ -152,6 +152,7 @@ def test_a_blend_of_bytes_or_of_equal_bpe_writes():
         ({"turns": 0}, "turns: found 0, allowed: a whole number from 1"),
         ({"turns": 2, "weights": [1, 1]}, "weights: found .*, allowed: none, with turns"),
         ({"turns": 2, "turns_of": "lines"}, "turns_of: found 'lines'"),
+        ({"turns_of": "words"}, "turns_of: found 'words', allowed: only with turns"),
     ],
 )
 def test_what_does_not_fit_is_one_line(how, said):

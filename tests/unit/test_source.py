@@ -156,6 +156,11 @@ def test_byte_order_marks_are_understood_and_removed(tmp_path, encoding):
     assert text_of(write(tmp_path / "a", (mark + "Zoë\r\n\0").encode(encoding))) == "Zoë\r\n\0"
 
 
+def test_a_file_that_looks_binary_is_said_to(tmp_path):
+    with pytest.raises(SourceError, match=r"byte 2 \(0xFF\) is not utf-8, and the file looks binary: if it is text"):
+        text_of(write(tmp_path / "a.docx", b"PK\xff\0\0"))
+
+
 def test_another_encoding(tmp_path):
     path = write(tmp_path / "a", "Zoë".encode("cp1252"))
     assert text_of(path, encoding="cp1252") == "Zoë"

@@ -208,6 +208,11 @@ def test_what_names_no_text_is_one_line(sources, tmp_path):
             call()
 
 
+def test_only_a_run_that_is_kept_can_be_resumed(source):
+    with pytest.raises(ConfigError, match="resume: found True, allowed: only with out"):
+        rhapsode.train(source, steps=1, resume=True)
+
+
 def test_one_name_alone_is_prepared(source, tmp_path):
     assert rhapsode.prepare(source, CorpusConfig(), tmp_path / "corpus").train.chars > 0
 

@@ -97,6 +97,14 @@ def test_it_begins_where_the_model_was_and_learns_the_new_text(place, backend):
     )
 
 
+def test_a_model_at_hand_goes_on_as_its_file_does(place):
+    model = rhapsode.train("old.txt", steps=2, hidden=8)
+    model.save("old.safetensors")
+    settings = {"steps": 2, "precision": "fp32"}
+    by_name = rhapsode.train("new.txt", from_="old.safetensors", **settings)
+    assert rhapsode.train("new.txt", from_=model, **settings).file.digest() == by_name.file.digest()
+
+
 def test_dropout_may_be_chosen_anew_but_not_the_structure(place):
     rhapsode.train("old.txt", out="old", steps=2, hidden=8)
     run = start(("new.txt",), place / "new", {"steps": 2, "dropout_output": 0.25}, from_="old")

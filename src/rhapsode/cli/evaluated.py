@@ -94,5 +94,5 @@ def corpus_of_run(name: str, model: ModelFile) -> Corpus:
         if corpus and corpus.digest == description.corpus_digest:
             return corpus
     raise RunError(
-        f"{name}: the corpus it was trained on is not at hand; name a FILE, and for --baseline the --baseline-text"
+        f"{name}: the text it was trained on is not at hand; name a FILE, and for --baseline or --mix --baseline-text"
     )

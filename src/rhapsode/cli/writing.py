@@ -24,7 +24,7 @@ class WritingOptions(ModelCommandOptions):
     turns: int | None = option(
         None, "instead of mixing predictions, each model in turn writes so much of the text", low=1
     )
-    turns_of: Literal["symbols", "words"] = option("symbols", "what --turns counts")
+    turns_of: Literal["symbols", "words"] | None = option(None, "what --turns counts; without: symbols")
     precision: Precision = precision_option()
     prompt: str | None = option(None, "the text to go on from")
     prompt_file: str | None = option(None, "a file with the text to go on from (UTF-8)", metavar="FILE")
@@ -42,14 +42,14 @@ def open_model(options: WritingOptions) -> TextModel:
     """
     model = load(options.model, options.precision)
     if not options.blend:
-        for name in ("weights", "turns"):
+        for name in ("weights", "turns", "turns_of"):
             if getattr(options, name):
                 raise ConfigError(name, getattr(options, name), "only with --blend")
         return model
     from rhapsode.blending import blend
 
     models = [model, *(load(path, options.precision) for path in options.blend)]
-    return blend(models, options.weights or None, options.turns, options.turns_of)
+    return blend(models, options.weights or None, options.turns, options.turns_of or "symbols")
 
 
 def read_prompt(prompt: str | None, file: str | None) -> str:

@@ -245,7 +245,7 @@ def _check_amount(spool: Spool, config: CorpusConfig, sources: list[Source]) -> 
     left = sum(segment.chars for segment in segments(spool, config) if not segment.held_out)
     if left < FEWEST_CHARS:
         raise CorpusError(
-            f"{names}: too little text: {spool.chars} characters, {left} of them left to train on (held_out is "
+            f"{names}: too little text: {spool.chars} characters, {left} of them left to train on (--held-out is "
             f"{float(held_out_share(config, spool.chars)):g}), expected at least {FEWEST_CHARS}"
         )
 

@@ -119,8 +119,9 @@ class Reader:
             return decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             offset = end - len(error.object) + error.start
+            looks = ", and the file looks binary: if it is text," if 0 in error.object else ";"
             raise SourceError(
-                f"{self.name}: byte {offset} (0x{error.object[error.start]:02X}) is not {encoding}; "
+                f"{self.name}: byte {offset} (0x{error.object[error.start]:02X}) is not {encoding}{looks} "
                 f"name the right one with --encoding (cp1252, utf-16, …) or use --errors replace"
             ) from None
 

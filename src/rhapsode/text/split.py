@@ -76,8 +76,8 @@ def _wanted(share: Fraction, count: int) -> int:
     wanted = int(share) if share >= 1 else max(1, int(share * count))
     if wanted >= count:
         raise CorpusError(
-            f"held_out of {wanted:,} documents: expected at least {wanted + 1:,}, found {count:,} in the text "
-            "(documents says what one is)"
+            f"--held-out of {wanted:,} documents: expected at least {wanted + 1:,}, found {count:,} in the text "
+            "(--documents says what one is)"
         )
     return wanted
 
@@ -127,7 +127,7 @@ def _draw(draws: np.ndarray, wanted: int) -> _Draw:
         if not left:
             break
     if left == wanted:
-        raise CorpusError("no documents can be held out: too many are equal; use split tail, or held_out 0")
+        raise CorpusError("no documents can be held out: too many are equal; use --split tail, or --held-out 0")
     return _Draw(below, np.array(others, np.uint64))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rhapsode.errors import TrainingInterrupted
+from rhapsode.errors import ConfigError, TrainingInterrupted
 from rhapsode.modelfile import ModelFile
 from rhapsode.text.source import named
 from rhapsode.training.start import start
@@ -23,7 +23,7 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    from_: str | Path | None = None,
+    from_: str | Path | Model | None = None,
     **fields: Any,
 ) -> Model:
     """Train a model on text and return it.
@@ -31,7 +31,7 @@ def train(
     Args:
         source: a file, a folder, a glob, a prepared corpus, or several of these.
         out: the folder to keep the run in; None: only the model is kept.
-        resume: go on with the run that is there.
+        resume: go on with the run that is there; only with `out`.
         overwrite: replace the run that is there.
         from_: a model to go on from, whose vocabulary grows by what the text adds (see `rhapsode.training.transfer`).
         fields: any field of `TrainConfig`, `ModelConfig` and `CorpusConfig` by name, e.g. ``minutes=3, hidden=256``;
@@ -48,10 +48,13 @@ def train(
     """
     from rhapsode.model import Model
 
+    if resume and out is None:
+        raise ConfigError("resume", resume, "only with out, the folder of a run")
+    base = from_.file if isinstance(from_, Model) else from_
     paths = named(source)
     with tempfile.TemporaryDirectory(prefix="rhapsode-") as temporary:
         folder = Path(out) if out is not None else Path(temporary) / "run"
-        run = start(paths, folder, fields, resume=resume, overwrite=overwrite, from_=from_)
+        run = start(paths, folder, fields, resume=resume, overwrite=overwrite, from_=base)
         outcome = run.go()
         model = Model(ModelFile.load(folder))
         if outcome.interrupted:

@@ -40,7 +40,7 @@ def start(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    from_: str | Path | None = None,
+    from_: str | Path | ModelFile | None = None,
     note: Note = lambda text: None,
 ) -> Run:
     """Prepare the corpus, make the plan and the run folder; or pick up the run in `folder` with `resume`. `from_`: a
@@ -51,7 +51,7 @@ def start(
             raise ConfigError("from", str(from_), "not with resume: the run knows what it began with")
         return _resumed(sources, folder, split_fields(fields), note)
     begun = time.perf_counter()
-    base = None if from_ is None else ModelFile.load(from_)
+    base = from_ if from_ is None or isinstance(from_, ModelFile) else ModelFile.load(from_)
     corpus = _corpus_for(sources, split_fields(fields), base, note)
     plan, expected = _planned(corpus, fields, base, begun)
     description = Description(
