@@ -24,12 +24,12 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 
 from rhapsode.choices import symbols_of
-from rhapsode.config import whole_number
 from rhapsode.engine import Engine
 from rhapsode.errors import ConfigError
 from rhapsode.model import TextModel, models_of
 from rhapsode.modelfile import Precision
 from rhapsode.nn.spec import State
+from rhapsode.option import whole_number
 from rhapsode.sampling import log_softmax
 from rhapsode.text.tokenizer import carried_over, joined_tokenizer
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rhapsode.choices import Choice, after_word, choices, in_word
-from rhapsode.config import whole_number
 from rhapsode.errors import ConfigError
 from rhapsode.labels import likeliest
 from rhapsode.model import TextModel
+from rhapsode.option import whole_number
 from rhapsode.session import Mark
 
 UNDO_LEARNED = 20

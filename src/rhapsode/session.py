@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from rhapsode.config import SamplingConfig, whole_number
+from rhapsode.config import SamplingConfig
 from rhapsode.engine import Engine
 from rhapsode.errors import SessionError
 from rhapsode.generate import Written, beam_search, fresh_seed, samples, write
 from rhapsode.labels import label_of, likeliest, named
 from rhapsode.nn.spec import State
+from rhapsode.option import whole_number
 from rhapsode.position import Position, beginning, read, skim
 from rhapsode.rules import Rules
 from rhapsode.tensorfile import write as write_file

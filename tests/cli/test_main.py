@@ -22,9 +22,10 @@ from rhapsode.cli.options import CommandOptions, UsageError, argument, config_op
 from rhapsode.cli.output import print_json
 from rhapsode.cli.parse import _values, parse
 from rhapsode.cli.plainly import sorted_plainly
-from rhapsode.config import CorpusConfig, ModelConfig, SamplingConfig, TrainConfig, option
+from rhapsode.config import CorpusConfig, ModelConfig, SamplingConfig, TrainConfig
 from rhapsode.errors import ConfigError, OutputError
 from rhapsode.nn.cells import CELLS
+from rhapsode.option import option
 
 
 @dataclass(frozen=True, kw_only=True)

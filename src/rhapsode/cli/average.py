@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rhapsode.cli.options import CommandOptions, argument
 from rhapsode.cli.output import note, print_json
-from rhapsode.config import option
 from rhapsode.errors import ConfigError
+from rhapsode.option import option
 
 if TYPE_CHECKING:
     from rhapsode.modelfile import ModelFile

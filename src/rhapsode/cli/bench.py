@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rhapsode.cli.options import CommandOptions
 from rhapsode.cli.output import note, print_json
-from rhapsode.config import option
+from rhapsode.option import option
 
 if TYPE_CHECKING:
     from rich.table import Table

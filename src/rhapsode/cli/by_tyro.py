@@ -20,13 +20,12 @@ from rhapsode.cli.fields import (
     fields_of,
     is_many,
     is_positional,
-    kind_of,
     metavar_of,
     options_of,
     spelling,
 )
 from rhapsode.cli.options import CommandOptions, UsageError
-from rhapsode.config import bounds_text
+from rhapsode.option import bounds_text, kind_of
 
 
 def sorted_by_tyro(cls: type, words: Sequence[str], prog: str) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from rhapsode.cli.options import CommandOptions, argument
 from rhapsode.cli.output import note, print_json
 from rhapsode.cli.texts import reading_options, trained_config
-from rhapsode.config import CorpusConfig, option
+from rhapsode.config import CorpusConfig
 from rhapsode.errors import ModelFileError, SourceError, listed
+from rhapsode.option import option
 
 if TYPE_CHECKING:
     from rhapsode.classify.classifier import SequenceClassifier

@@ -8,7 +8,8 @@ from typing import Any
 
 from rhapsode.cli.options import CommandOptions, config_options
 from rhapsode.cli.output import note
-from rhapsode.config import ModelConfig, TrainConfig, option
+from rhapsode.config import ModelConfig, TrainConfig
+from rhapsode.option import option
 
 TEXT, PROMPT = "python-topics.txt", "The "
 

@@ -11,9 +11,9 @@ from rhapsode.cli.measuring import Meter, label_option, note_unknown
 from rhapsode.cli.options import ModelCommandOptions, Precision, argument, precision_option
 from rhapsode.cli.output import print_json
 from rhapsode.cli.texts import reading_options
-from rhapsode.config import option
 from rhapsode.errors import ConfigError
 from rhapsode.figures import figure
+from rhapsode.option import option
 
 if TYPE_CHECKING:
     from rhapsode.analysis.baselines import NGram

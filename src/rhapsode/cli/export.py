@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from rhapsode.cli.options import ModelCommandOptions, Precision, argument, precision_option
 from rhapsode.cli.output import note, print_json
-from rhapsode.config import option
 from rhapsode.errors import ConfigError, MissingDependency
+from rhapsode.option import option
 
 if TYPE_CHECKING:
     from rhapsode.modelfile import ModelFile

@@ -8,8 +8,10 @@ import typing
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
+from rhapsode.option import kind_of
+
 Field = Any
-"""A field of a dataclass; mypy does not let `dataclasses.Field` be made by `rhapsode.config.option`."""
+"""A field of a dataclass; mypy does not let `dataclasses.Field` be made by `rhapsode.option.option`."""
 
 
 def spelling(name: str) -> str:
@@ -67,12 +69,6 @@ def options_of(cls: type) -> Iterator[tuple[Field, Any]]:
 def is_positional(field: Field) -> bool:
     """Whether the field is named by its place, not as an option."""
     return field.metadata.get("positional", False)
-
-
-def kind_of(hint: Any) -> Any:
-    """The type without its ``| None``."""
-    options = [a for a in typing.get_args(hint) if a is not type(None)]
-    return options[0] if type(None) in typing.get_args(hint) else hint
 
 
 def is_many(hint: Any) -> bool:

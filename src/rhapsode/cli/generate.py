@@ -12,10 +12,11 @@ from typing import Any
 from rhapsode.cli.options import config_options
 from rhapsode.cli.output import note, print_json
 from rhapsode.cli.writing import WritingOptions, decoded, open_model, read_prompt
-from rhapsode.config import SamplingConfig, option
+from rhapsode.config import SamplingConfig
 from rhapsode.errors import ConfigError
 from rhapsode.generate import Written, fresh_seed
 from rhapsode.model import TextModel
+from rhapsode.option import option
 from rhapsode.session import Session
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from rhapsode.cli.options import CommandOptions, argument
 from rhapsode.cli.output import note, print_json
-from rhapsode.config import option
+from rhapsode.option import option
 
 
 @dataclass(frozen=True, kw_only=True)

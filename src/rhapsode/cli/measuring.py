@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from rhapsode.cli.output import note
-from rhapsode.config import option
+from rhapsode.option import option
 
 SECONDS = 5.0
 """Between two lines of progress."""

@@ -1,6 +1,6 @@
 """How a command declares its options: a frozen dataclass whose docstring is the command's description.
 
-Its fields are declared as in `rhapsode.config`, by `option`; `argument` declares what is named by its place,
+Its fields are declared as in `rhapsode.config`, by `rhapsode.option`; `argument` declares what is named by its place,
 `config_options` takes over all fields of a configuration class:
 
     @dataclass(frozen=True, kw_only=True)
@@ -21,8 +21,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from rhapsode.config import option
 from rhapsode.errors import RhapsodeError
+from rhapsode.option import option
 
 Precision = Literal["auto", "fp32", "bf16", "int8"]
 

@@ -13,11 +13,11 @@ import typing
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from rhapsode.cli.fields import Field, config_fields, fields_of, is_many, is_positional, kind_of, metavar_of
+from rhapsode.cli.fields import Field, config_fields, fields_of, is_many, is_positional, metavar_of
 from rhapsode.cli.options import UsageError
 from rhapsode.cli.plainly import sorted_plainly
-from rhapsode.config import allowed, checked
 from rhapsode.errors import ConfigError
+from rhapsode.option import allowed, checked, kind_of
 
 T = TypeVar("T")
 NOTHING: tuple[Any, ...] = (None, [], ())

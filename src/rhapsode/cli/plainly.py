@@ -10,7 +10,8 @@ import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rhapsode.cli.fields import config_fields, fields_of, is_many, is_positional, kind_of, spelling
+from rhapsode.cli.fields import config_fields, fields_of, is_many, is_positional, spelling
+from rhapsode.option import kind_of
 
 
 def sorted_plainly(cls: type, words: Sequence[str]) -> dict[str, Any] | None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 from rhapsode.cli.fields import spelling
 from rhapsode.cli.options import CommandOptions, argument, config_options
 from rhapsode.cli.output import NBSP, note, paragraph, print_json
-from rhapsode.config import Config, CorpusConfig, ModelConfig, TrainConfig, option
+from rhapsode.config import CorpusConfig, ModelConfig, TrainConfig
+from rhapsode.option import Config, option
 
 if TYPE_CHECKING:
     from rhapsode.text.corpus import Corpus

@@ -8,7 +8,8 @@ from typing import Any
 
 from rhapsode.cli.options import CommandOptions, argument, config_options
 from rhapsode.cli.output import note, print_json
-from rhapsode.config import CorpusConfig, option
+from rhapsode.config import CorpusConfig
+from rhapsode.option import option
 
 
 @dataclass(frozen=True, kw_only=True)

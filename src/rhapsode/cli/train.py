@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from rhapsode.cli.options import CommandOptions, argument, config_options
 from rhapsode.cli.output import note, paragraph, print_json
-from rhapsode.config import BUDGETS, CorpusConfig, ModelConfig, TrainConfig, option
+from rhapsode.config import BUDGETS, CorpusConfig, ModelConfig, TrainConfig
 from rhapsode.figures import figure
+from rhapsode.option import option
 
 if TYPE_CHECKING:
     from rhapsode.modelfile import ModelFile

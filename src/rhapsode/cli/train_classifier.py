@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from rhapsode.cli.options import CommandOptions, UsageError, argument, config_options
 from rhapsode.cli.output import note, print_json
-from rhapsode.config import NOT_OF_CLASSIFIERS, ClassifierConfig, CorpusConfig, ModelConfig, TrainConfig, option
+from rhapsode.config import NOT_OF_CLASSIFIERS, ClassifierConfig, CorpusConfig, ModelConfig, TrainConfig
 from rhapsode.errors import SourceError, listed
 from rhapsode.figures import figure
+from rhapsode.option import option
 
 if TYPE_CHECKING:
     from rhapsode.classify.file import ClassifierFile

@@ -9,9 +9,9 @@ from typing import Any
 from rhapsode.cli.options import ModelCommandOptions, Precision, argument, precision_option
 from rhapsode.cli.output import print_json
 from rhapsode.cli.texts import read_texts, reading_options
-from rhapsode.config import option
 from rhapsode.errors import CorpusError
 from rhapsode.model import cosine, load
+from rhapsode.option import option
 from rhapsode.text.tokenizers.base import shown
 
 

@@ -13,11 +13,12 @@ from rhapsode.choices import Choice
 from rhapsode.cli.options import config_options
 from rhapsode.cli.output import note, print_json
 from rhapsode.cli.writing import WritingOptions, open_model, read_prompt
-from rhapsode.config import SamplingConfig, option
+from rhapsode.config import SamplingConfig
 from rhapsode.draft import Draft
 from rhapsode.errors import ConfigError, OutputError
 from rhapsode.files import write_text
 from rhapsode.generate import fresh_seed
+from rhapsode.option import option
 from rhapsode.text.tokenizers.base import shown
 
 HELP = """\

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from rhapsode.cli.options import ModelCommandOptions, Precision, argument, precision_option
-from rhapsode.config import option
 from rhapsode.errors import ConfigError, SourceError
 from rhapsode.model import TextModel, load
+from rhapsode.option import option
 
 
 @dataclass(frozen=True, kw_only=True)
