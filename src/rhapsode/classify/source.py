@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import glob
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -22,9 +22,7 @@ from rhapsode.config import CorpusConfig
 from rhapsode.errors import SourceError
 from rhapsode.text.documents import are_lists, documents, joined
 from rhapsode.text.reading import Reader, new_decoder, unpacked
-from rhapsode.text.source import Source, find_sources
-
-Note = Callable[[str], None]
+from rhapsode.text.source import Note, Source, find_sources
 
 FEWEST_BLOCKS = 20
 """A longer text with fewer blocks between blank lines than this is not made of such blocks."""

@@ -20,15 +20,14 @@ from rhapsode.classify.report import Label, Report
 from rhapsode.config import NOT_OF_CLASSIFIERS, ClassifierConfig, CorpusConfig, ModelConfig, TrainConfig
 from rhapsode.errors import ConfigError
 from rhapsode.nn.classifier import initial_classifier
-from rhapsode.training.start import split_fields
+from rhapsode.training.fields import Groups, split_fields
 
-Fields = dict[type, dict[str, Any]]
 Examples = tuple[Sequence[Input], Sequence[Label]]
 """Inputs, and the class of each."""
 Watch = Callable[[Epoch, Report | None], None]
 
 
-def classifier_fields(fields: Mapping[str, Any]) -> Fields:
+def classifier_fields(fields: Mapping[str, Any]) -> Groups:
     """Named fields by the configuration that has them, checked.
 
     Raises:
@@ -48,7 +47,7 @@ def classifier_fields(fields: Mapping[str, Any]) -> Fields:
 def learn(
     examples: Examples,
     held_out: Examples | None,
-    fields: Fields,
+    fields: Groups,
     watch: Watch,
     after_step: Callable[[Epoch], None] = lambda epoch: None,
 ) -> ClassifierFile:
@@ -94,7 +93,7 @@ def measure(file: ClassifierFile, logits: Logits, sequences: Sequence[np.ndarray
     return Report.of(file.labels, probabilities(logits, sequences, file.length), classes)
 
 
-def _ids(sequences: Sequence[np.ndarray], fields: Fields) -> int:
+def _ids(sequences: Sequence[np.ndarray], fields: Groups) -> int:
     """How many symbols rows of ids have: as many as was said, or as are seen."""
     seen = max(int(ids.max()) for ids in sequences) + 1
     said = fields[CorpusConfig].get("vocab_size", max(2, seen))

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import tee
 from pathlib import Path
@@ -23,7 +23,7 @@ from rhapsode.text.cache import cache_folder, corpus_key, fingerprint, touch, tr
 from rhapsode.text.documents import documents, labelled_documents, resolve
 from rhapsode.text.overlap import Overlap, find_overlap
 from rhapsode.text.reading import Reader, new_decoder
-from rhapsode.text.source import Source, find_sources, named
+from rhapsode.text.source import Note, Source, find_sources, named
 from rhapsode.text.split import Segment, held_out_share, segments, splits_documents
 from rhapsode.text.spool import Spool, write_spool
 from rhapsode.text.store import (
@@ -40,7 +40,6 @@ from rhapsode.text.tokenizer import Tokenizer, grown_tokenizer, train_tokenizer
 
 __all__ = ["Corpus", "Part", "is_corpus", "open_corpus", "prepare"]
 
-Note = Callable[[str], None]
 FEWEST_CHARS = 2
 """Characters that must be left to train on."""
 LARGE = 100_000_000

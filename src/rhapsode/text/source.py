@@ -10,7 +10,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -19,6 +19,8 @@ from rhapsode.config import CorpusConfig
 from rhapsode.errors import SourceError
 from rhapsode.text.reading import is_binary, kind_of
 
+Note = Callable[[str], None]
+"""Called with each thing that the user should know, such as a file that was skipped."""
 STDIN = "-"
 OWN = (
     (
