@@ -31,7 +31,8 @@ def found(tmp_path, *arguments, stdin=None, **options):
     """Names relative to tmp_path, texts, notes."""
     config, copies = CorpusConfig(**options), tmp_path / "copies"
     copies.mkdir(exist_ok=True)
-    sources, notes = find_sources([str(a) for a in arguments], config, copies, stdin)
+    notes = []
+    sources = find_sources([str(a) for a in arguments], config, copies, notes.append, stdin)
     texts = ["".join(Reader(s.path, s.name, config).text()) for s in sources]
     return [s.name.removeprefix(f"{tmp_path}/") for s in sources], texts, notes
 

@@ -43,7 +43,7 @@ def read_labelled(names: Sequence[str], config: CorpusConfig, label: str, note: 
     """
     new_decoder(config.encoding, config.errors)
     with tempfile.TemporaryDirectory(prefix="rhapsode-") as copies:
-        found = {root: _found([root], config, Path(copies), note) for root in _roots(names)}
+        found = {root: find_sources([root], config, Path(copies), note) for root in _roots(names)}
         sources = [source for own in found.values() for source in own]
         tables, others = ([s for s in sources if (s.kind != "text") == table] for table in (True, False))
         if tables and others:
@@ -65,20 +65,13 @@ def read_texts(names: Sequence[str], config: CorpusConfig, note: Note) -> list[s
     mode = "lines" if config.documents == "auto" else config.documents
     texts = list[str]()
     with tempfile.TemporaryDirectory(prefix="rhapsode-") as copies:
-        for source in _found(names, config, Path(copies), note):
+        for source in find_sources(names, config, Path(copies), note):
             reader = Reader(source.path, source.name, config)
             texts += joined(documents([reader], mode if reader.kind == "text" else "rows"))
             _note_empty(reader, note)
     if not texts:
         raise SourceError(f"{', '.join(names)}: no text in it")
     return texts
-
-
-def _found(names: Sequence[str], config: CorpusConfig, copies: Path, note: Note) -> list[Source]:
-    sources, notes = find_sources(names, config, copies)
-    for line in notes:
-        note(line)
-    return sources
 
 
 def _of_tables(tables: list[Source], config: CorpusConfig, label: str, note: Note) -> list[tuple[str, str]]:

@@ -78,9 +78,7 @@ def read_texts(
     config = trained_config(model.training, reading)
     new_decoder(config.encoding, config.errors)
     with tempfile.TemporaryDirectory(prefix="rhapsode-") as copies:
-        sources, notes = find_sources(names, config, Path(copies))
-        for line in notes:
-            note(line)
+        sources = find_sources(names, config, Path(copies), note)
         mode = reading.get("documents", model.training.get("documents", "whole"))
         if mode == "auto":
             mode = resolve(sources, config)

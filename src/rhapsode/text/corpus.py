@@ -140,9 +140,7 @@ def _prepare(
 ) -> Corpus:
     copies = work / "streams"
     copies.mkdir()
-    found, notes = find_sources(sources, config, copies)
-    for text in notes:
-        note(text)
+    found = find_sources(sources, config, copies, note)
     prints = [fingerprint(source) for source in found]
     key = corpus_key(FORMAT, prints, config, base)
     cached = target is None

@@ -1,6 +1,6 @@
 """Which files to read: files, folders, globs, standard input.
 
-Nothing is left out in silence: what is skipped is said in a note, for the caller to show.
+Nothing is left out in silence: what is skipped is said in a note.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ def short_name(argument: str) -> str:
 
 
 def find_sources(
-    arguments: Sequence[str], config: CorpusConfig, copies: Path, stdin: BinaryIO | None = None
-) -> tuple[list[Source], list[str]]:
-    """The files that `arguments` mean, in their order, and notes about what was skipped.
+    arguments: Sequence[str], config: CorpusConfig, copies: Path, note: Note, stdin: BinaryIO | None = None
+) -> list[Source]:
+    """The files that `arguments` mean, in their order; what is skipped is said in a `note`.
 
     A folder means all files in it and below, sorted, but for hidden ones, those that are clearly binary, and those of
     runs and prepared corpora. A name with ``*``, ``?`` or ``[`` that no file has is a glob (``**`` goes through
@@ -81,27 +81,26 @@ def find_sources(
     if not arguments:
         raise SourceError("no text named: expected files, folders, globs, or - for standard input")
     sources: dict[Path, Source] = {}
-    notes: list[str] = []
     for argument in arguments:
-        for source in _of_argument(os.fspath(argument), config, copies, stdin, notes):
+        for source in _of_argument(os.fspath(argument), config, copies, stdin, note):
             key = source.path.resolve()
             if key in sources:
-                notes.append(f"{source.name}: named twice, read once")
+                note(f"{source.name}: named twice, read once")
             sources.setdefault(key, source)
-    return list(sources.values()), notes
+    return list(sources.values())
 
 
 def _of_argument(
-    argument: str, config: CorpusConfig, copies: Path, stdin: BinaryIO | None, notes: list[str]
+    argument: str, config: CorpusConfig, copies: Path, stdin: BinaryIO | None, note: Note
 ) -> Iterator[Source]:
     if argument == STDIN:
         yield _copied(stdin or _stdin(), short_name(argument), "stdin", copies)
         return
     path, mode = Path(argument), _mode(argument)
     if mode is None:
-        yield from _of_glob(argument, config, copies, notes)
+        yield from _of_glob(argument, config, copies, note)
     elif stat.S_ISDIR(mode):
-        yield from _of_folder(path, config, notes)
+        yield from _of_folder(path, config, note)
     elif path.suffix == MODEL_FILE:
         raise SourceError(f"{argument}: a model file, no text: name the text, and the file where a MODEL is asked for")
     elif stat.S_ISREG(mode):
@@ -127,7 +126,7 @@ def _mode(name: str) -> int | None:
         raise SourceError(f"{name}: cannot be read: {getattr(error, 'strerror', error)}") from None
 
 
-def _of_glob(argument: str, config: CorpusConfig, copies: Path, notes: list[str]) -> Iterator[Source]:
+def _of_glob(argument: str, config: CorpusConfig, copies: Path, note: Note) -> Iterator[Source]:
     if not glob.has_magic(argument):
         raise SourceError(f"{argument}: no such file or folder")
     found = sorted(glob.glob(argument, recursive=True))
@@ -135,14 +134,14 @@ def _of_glob(argument: str, config: CorpusConfig, copies: Path, notes: list[str]
         raise SourceError(f"{argument}: no file matches")
     for name in found:
         if not (os.path.isdir(name) and "**" in argument):  # ** names the files in a folder, too
-            yield from _of_argument(name, config, copies, None, notes)
+            yield from _of_argument(name, config, copies, None, note)
 
 
-def _of_folder(folder: Path, config: CorpusConfig, notes: list[str]) -> Iterator[Source]:
+def _of_folder(folder: Path, config: CorpusConfig, note: Note) -> Iterator[Source]:
     if made := _made_here(folder):
         raise SourceError(f"{folder}: {made}")
     found, skipped = False, list[str]()
-    for path in _walk(folder, skipped):
+    for path in _walk(folder, skipped.append):
         if path.suffix == MODEL_FILE or is_binary(path, config):
             skipped.append(f"{path}: skipped, it looks binary")
             continue
@@ -150,7 +149,8 @@ def _of_folder(folder: Path, config: CorpusConfig, notes: list[str]) -> Iterator
         yield Source(str(path), path, kind_of(path))
     if not found:
         raise SourceError("; ".join([f"{folder}: a folder without text files", *skipped[:FEW]]))
-    notes += skipped
+    for text in skipped:
+        note(text)
 
 
 def _made_here(folder: Path | str) -> str | None:
@@ -158,7 +158,7 @@ def _made_here(folder: Path | str) -> str | None:
     return next((what for names, what in OWN if all(os.path.isfile(os.path.join(folder, n)) for n in names)), None)
 
 
-def _walk(folder: Path, notes: list[str]) -> Iterator[Path]:
+def _walk(folder: Path, note: Note) -> Iterator[Path]:
     """The regular files below `folder` that are not hidden, sorted; none in folders that rhapsode has made."""
 
     def refused(error: OSError) -> None:
@@ -166,7 +166,7 @@ def _walk(folder: Path, notes: list[str]) -> Iterator[Path]:
 
     for parent, folders, files in os.walk(folder, onerror=refused):
         if _made_here(parent):
-            notes.append(f"{parent}: skipped, rhapsode made it")
+            note(f"{parent}: skipped, rhapsode made it")
             folders.clear()
             continue
         folders[:] = _visible(folders)

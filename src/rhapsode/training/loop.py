@@ -27,7 +27,8 @@ from rhapsode.training.progress import Budget, Progress
 from rhapsode.training.schedule import dropout_part, learning_rate
 from rhapsode.training.validation import held_out_loss, validation_interval
 
-REPORT_SECONDS, CHECKPOINT_SECONDS = 1.0, 30.0
+REPORT_SECONDS, SAMPLE_SECONDS, CHECKPOINT_SECONDS = 1.0, 15.0, 30.0
+"""Between two of each."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,10 @@ class Loop:
         training: dict[str, Any],
         observers: Sequence[Observer] = (),
         sampler: Callable[[ModelFile], str] | None = None,
-        sample_seconds: float = 15.0,
     ):
         """`training` is what the model files say of the run beside its progress; `sampler` writes a sample of text."""
         self.learner, self.corpus, self.config, self.folder = learner, corpus, config, folder
         self.training, self.observers, self.sampler = training, observers, sampler
-        self.sample_seconds = sample_seconds
         self.batches = make_batches(corpus.train, config)
         self.budget = Budget.of(config, self.batches.steps_per_epoch)
         self.validate_every = config.validate_every or validation_interval(self.batches, corpus.held_out)
@@ -147,7 +146,7 @@ class Loop:
         self._told, self._told_tokens = now, progress.tokens
         for observer in self.observers:
             observer.step(report)
-        if self.sampler and now - self._sampled >= self.sample_seconds:
+        if self.sampler and now - self._sampled >= SAMPLE_SECONDS:
             self._sampled = now
             text = self.sampler(self._model())
             for observer in self.observers:

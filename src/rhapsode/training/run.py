@@ -34,21 +34,19 @@ class Run:
     lock: FolderLock
     """of the folder, held since the run was set up, given back when it ends"""
 
-    def go(
-        self, observers: Sequence[Observer] = (), sampler: Callable[[ModelFile], str] | None = None, **loop: Any
-    ) -> Outcome:
-        """Train to the end of the budget (see `Loop.run`)."""
+    def go(self, observers: Sequence[Observer] = (), sampler: Callable[[ModelFile], str] | None = None) -> Outcome:
+        """Train to the end of the budget (see `Loop.run`); `sampler` writes a sample of text to show now and then."""
         with self.lock:
-            return self._loop(observers, sampler, **loop).run()
+            return self._loop(observers, sampler).run()
 
-    def _loop(self, observers: Sequence[Observer], sampler: Callable[[ModelFile], str] | None, **options: Any) -> Loop:
+    def _loop(self, observers: Sequence[Observer], sampler: Callable[[ModelFile], str] | None) -> Loop:
         d, began = self.description, self.began_with()
         first = began.parameters if began else initial(d.model, d.train.networks, d.train.seed)
         learner = make_learner(d.model, d.train, first)
         step = self.checkpoint.progress.step if self.checkpoint else None
         title = ", ".join(map(short_name, d.sources))
         watching = [*file_observers(self.folder, title, bits_per_char_of_a_nat(self.corpus), step), *observers]
-        loop = Loop(learner, self.corpus, d.train, self.folder, self.history(began), watching, sampler, **options)
+        loop = Loop(learner, self.corpus, d.train, self.folder, self.history(began), watching, sampler)
         if self.checkpoint:
             loop.resume(self.checkpoint)
         return loop
