@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rhapsode.config import ModelConfig
+from rhapsode.nn.forward import of_layer
 from rhapsode.nn.spec import Parameters, initial_parameters
 
 KINDS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
@@ -53,8 +54,7 @@ class Network(nn.Module):
             nn.init.eye_(self.embedding.weight)
         for name, weight in self.recurrent.named_parameters():
             kind, layer = name.rsplit("_l", 1)
-            prefix = f"layers.{layer}."
-            own = {n.removeprefix(prefix): torch.tensor(v) for n, v in parameters.items() if n.startswith(prefix)}
+            own = {name: torch.tensor(value) for name, value in of_layer(parameters, int(layer)).items()}
             if kind == "weight_ih" and "table" in own:
                 weight.zero_()[:, : config.vocab_size] = own["table"].t()
             elif kind in ("weight_ih", "weight_hh"):
