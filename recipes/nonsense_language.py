@@ -24,8 +24,8 @@ import ancestors
 import numpy as np
 
 import rhapsode
-from rhapsode.evaluate import score_all
 from rhapsode.languages import Language, Sample, nonsense
+from rhapsode.scoring import score_all
 
 
 class Size(NamedTuple):

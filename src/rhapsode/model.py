@@ -22,7 +22,7 @@ from rhapsode.text.tokenizer import Tokenizer
 from rhapsode.writer import Token
 
 if TYPE_CHECKING:
-    from rhapsode.evaluate import Score
+    from rhapsode.scoring import Score
 
 
 M = TypeVar("M")
@@ -129,8 +129,8 @@ class TextModel:
         return load_session(self.engine, path)
 
     def score(self, text: str, **options: Any) -> Score:
-        """How surprising `text` is, by token and by character (see `rhapsode.evaluate.score`)."""
-        from rhapsode.evaluate import score
+        """How surprising `text` is, by token and by character (see `rhapsode.scoring.score`)."""
+        from rhapsode.scoring import score
 
         return score(self.engine, text, **options)
 

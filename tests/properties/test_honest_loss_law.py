@@ -14,7 +14,8 @@ from models import random_model
 from rhapsode import evaluate as module
 from rhapsode.config import CorpusConfig, ModelConfig
 from rhapsode.engine import Engine
-from rhapsode.evaluate import evaluate, losses, score_all, spans
+from rhapsode.evaluate import evaluate, losses, spans
+from rhapsode.scoring import score_all
 from rhapsode.text.corpus import Part
 from rhapsode.text.tokenizer import train_tokenizer
 

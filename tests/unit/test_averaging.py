@@ -13,9 +13,9 @@ from models import byte_tokenizer, char_tokenizer, random_model
 from rhapsode.averaging import averaged, greedy
 from rhapsode.cli.main import main
 from rhapsode.errors import ConfigError, TokenizerError
-from rhapsode.evaluate import score
 from rhapsode.model import Model
 from rhapsode.modelfile import ModelFile
+from rhapsode.scoring import score
 from rhapsode.text.tokenizer import carried_over
 from rhapsode.text.tokenizers.word import WordTokenizer
 from rhapsode.training.transfer import grown

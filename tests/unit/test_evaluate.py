@@ -11,9 +11,10 @@ from rhapsode.analysis.surprisal import units
 from rhapsode.config import ModelConfig
 from rhapsode.engine import Engine
 from rhapsode.errors import CorpusError
-from rhapsode.evaluate import Evaluation, evaluate, losses, part_of, reads_documents, score, score_all, spans
+from rhapsode.evaluate import Evaluation, evaluate, losses, part_of, reads_documents, spans
 from rhapsode.modelfile import ModelFile
 from rhapsode.nn.spec import initial_parameters
+from rhapsode.scoring import score, score_all
 from rhapsode.text.tokenizers.byte import ByteTokenizer
 from rhapsode.text.tokenizers.char import CharTokenizer
 from rhapsode.text.tokenizers.word import WordTokenizer

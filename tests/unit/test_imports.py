@@ -17,12 +17,12 @@ MODULES = sorted(
 )
 HEIGHTS = [
     {"errors"},
-    {"files"},
+    {"files", "option"},
     {"config"},
     {"text", "nn", "matching"},
     {"modelfile", "sampling"},
     {"backends", "engine", "session", "model"},
-    {"training", "evaluate", "analysis", "benchmark"},
+    {"training", "evaluate", "scoring", "analysis", "benchmark"},
     {"classify"},
     {"cli"},
 ]

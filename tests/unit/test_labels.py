@@ -18,10 +18,11 @@ from rhapsode.config import CorpusConfig
 from rhapsode.draft import Draft
 from rhapsode.engine import open_engine
 from rhapsode.errors import ConfigError, CorpusError, ModelFileError, SourceError, TokenizerError
-from rhapsode.evaluate import evaluate, part_of, score, score_all
+from rhapsode.evaluate import evaluate, part_of
 from rhapsode.model import Model
 from rhapsode.position import beginning, read
 from rhapsode.sampling import log_softmax, softmax
+from rhapsode.scoring import score, score_all
 from rhapsode.session import Session
 from rhapsode.text import split, spool
 from rhapsode.text.corpus import Corpus, prepare

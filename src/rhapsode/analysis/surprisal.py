@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rhapsode.evaluate import Score, bits
+from rhapsode.evaluate import bits
+from rhapsode.scoring import Score
 from rhapsode.text.reading import LINE_ENDS, lines
 
 Piece = tuple[str, int, float]

@@ -18,8 +18,8 @@ from rhapsode.option import option
 if TYPE_CHECKING:
     from rhapsode.analysis.comparison import Compared
     from rhapsode.analysis.surprisal import Unit
-    from rhapsode.evaluate import Score
     from rhapsode.modelfile import ModelFile
+    from rhapsode.scoring import Score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ def _scored(
     """The units of the text, and the figures of all together."""
     from rhapsode.analysis.surprisal import units
     from rhapsode.engine import open_engine
-    from rhapsode.evaluate import score_all
+    from rhapsode.scoring import score_all
 
     pieces = [document for text in texts for document in text.documents]
     names = [text.name for text in texts for _ in text.documents]
