@@ -118,7 +118,7 @@ def prepare(
     new_decoder(config.encoding, config.errors)
     paths = named(sources)
     for name in filter(is_corpus, paths):
-        raise CorpusError(f"{name}: a prepared corpus, which goes alone and with its own settings")
+        raise CorpusError(f"{name}: a prepared corpus, no text; to train on, it goes alone and with its own settings")
     target = None if out is None else Path(out)
     if target is not None and target.exists() and not is_corpus(target) and not _is_empty_folder(target):
         raise CorpusError(f"{target}: exists and is no corpus; it is left as it is: choose another folder with --out")
