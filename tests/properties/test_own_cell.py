@@ -144,6 +144,9 @@ def test_commands(files, tmp_path, monkeypatch, capsys):
     assert len(told("generate", "run", "--length", "20")["texts"][0]["text"]) == 20
     assert told("score", "run", "verses.txt")
     assert told("info", "run")["config"]["cell"].startswith("mgu@")
+    assert told("average", "run", "run/last.safetensors")["averaged"] == ["run", "run/last.safetensors"]
+    assert main(["train", "verses.txt", "--out", "a run", "--steps", "1", "--hidden", "16", "--no-samples", *cell]) == 0
+    assert f"rhapsode generate 'a run' --cell {files['mgu']}\n" in capsys.readouterr().out
 
     for name in list(OWN_CELLS):
         monkeypatch.delitem(OWN_CELLS, name)

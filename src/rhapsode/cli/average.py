@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rhapsode.cli.options import CommandOptions, argument
+from rhapsode.cli.options import ModelCommandOptions, argument
 from rhapsode.cli.output import note, print_json
 from rhapsode.errors import ConfigError
 from rhapsode.option import option
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(CommandOptions):
+class Options(ModelCommandOptions):
     """Average the weights of models of the same structure and symbols into one model file (a "model soup").
 
     For checkpoints of one run, or models fine-tuned from the same one. Models trained apart, from other seeds, know

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 import time
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rhapsode.cli.options import CommandOptions, argument, config_options
 from rhapsode.cli.output import note, paragraph, print_json
-from rhapsode.config import BUDGETS, CorpusConfig, ModelConfig, TrainConfig
+from rhapsode.config import BUDGETS, CorpusConfig, ModelConfig, TrainConfig, is_own
 from rhapsode.figures import figure
 from rhapsode.option import option
 
@@ -67,7 +68,7 @@ def run(options: Options) -> int:
         note(f"interrupted at once; the same command with --resume goes on from what {folder} holds")
         raise
     seconds = time.perf_counter() - begun
-    conclude(run, outcome, seconds, sys.stderr if options.json else sys.stdout)
+    conclude(options, run, outcome, seconds)
     if options.json:
         print_json(run.summary(outcome) | {"command_seconds": round(seconds, 3), "interrupted": outcome.interrupted})
     return 130 if outcome.interrupted else 0
@@ -107,11 +108,11 @@ def sample(model: ModelFile) -> str:
     return Model(model).generate(length=240, temperature=0.8, seed=0).strip("\n")
 
 
-def conclude(run: Run, outcome: Outcome, seconds: float, stream: Any) -> None:
+def conclude(options: Options, run: Run, outcome: Outcome, seconds: float) -> None:
     """Say how it ended, after so many seconds in all, and what to do next."""
     from rhapsode.text.amount import bits_per_char_of_a_nat
 
-    p = outcome.progress
+    p, stream = outcome.progress, sys.stderr if options.json else sys.stdout
     if outcome.interrupted:
         note(f"interrupted at step {p.step:,}; saved in {run.folder}; the same command with --resume goes on")
         return
@@ -127,4 +128,5 @@ def conclude(run: Run, outcome: Outcome, seconds: float, stream: Any) -> None:
     expected = run.description.expected
     if expected and not run.checkpoint:
         print(f"took      {expected.compare(seconds, loss)}", file=stream)
-    print(f"try       rhapsode generate {run.folder}", file=stream)
+    own = ("--cell", options.model["cell"]) if is_own(run.description.model.cell) else ()
+    print(f"try       {shlex.join(['rhapsode', 'generate', run.folder.as_posix(), *own])}", file=stream)

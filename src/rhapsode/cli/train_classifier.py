@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ def conclude(file: ClassifierFile, out: str, stream: Any) -> None:
     found = file.training.get("held_out")
     print(Report.from_json(found) if found else "no text was held out to measure it on", file=stream)
     print(f"model     {out}", file=stream)
-    print(f"try       rhapsode classify {out} FILE", file=stream)
+    print(f"try       rhapsode classify {shlex.quote(Path(out).as_posix())} FILE", file=stream)
 
 
 def summary(file: ClassifierFile, out: str) -> dict[str, Any]:
