@@ -1,23 +1,12 @@
 """The recipe of the nonsense language: it runs, and the model comes close to the language."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "nonsense_language.py"
 
-
-def run(tmp_path, *options):
-    return subprocess.run(
-        [sys.executable, str(RECIPE), "--quick", *options], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
-
-
-def test_quick(tmp_path):
-    done = run(tmp_path)
+def test_quick(recipe):
+    done = recipe("nonsense_language", "--quick")
     assert done.returncode == 0, done.stderr
     errors = [float(error) for error in re.findall(r"^epoch \d+, error=([\d.]+)$", done.stdout, re.MULTILINE)]
     assert len(errors) == 5
@@ -37,9 +26,9 @@ def test_quick(tmp_path):
         ('<s> = a | ""', "the language has an empty sentence"),
     ],
 )
-def test_bad_grammars_are_one_line(tmp_path, grammar, message):
+def test_bad_grammars_are_one_line(recipe, tmp_path, grammar, message):
     (tmp_path / "my.grammar").write_text(grammar)
-    done = run(tmp_path, "--grammar", "my.grammar")
+    done = recipe("nonsense_language", "--quick", "--grammar", "my.grammar")
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert message in done.stderr

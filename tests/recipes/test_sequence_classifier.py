@@ -1,23 +1,12 @@
 """The recipe of the sequence classifier: it runs, learns, and rhapsode's way is the better one."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "sequence_classifier.py"
 
-
-def run(tmp_path, *options):
-    return subprocess.run(
-        [sys.executable, str(RECIPE), *options], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
-
-
-def test_quick(tmp_path):
-    done = run(tmp_path, "--quick")
+def test_quick(recipe):
+    done = recipe("sequence_classifier", "--quick")
     assert done.returncode == 0, done.stderr
     losses = [float(loss) for loss in re.findall(r"^epoch \d+, loss = ([\d.]+)", done.stdout, re.MULTILINE)]
     assert losses[-1] < losses[0]
@@ -33,9 +22,9 @@ def test_quick(tmp_path):
         (b"text,label\ncaf\xe9,x\nb,y\n", "is not utf-8"),
     ],
 )
-def test_bad_files_are_one_line(tmp_path, text, message):
+def test_bad_files_are_one_line(recipe, tmp_path, text, message):
     (tmp_path / "my.csv").write_bytes(text)
-    done = run(tmp_path, "--quick", "my.csv")
+    done = recipe("sequence_classifier", "--quick", "my.csv")
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert message in done.stderr
