@@ -400,6 +400,17 @@ def test_another_corpus_is_replaced_only_where_that_is_asked_for(tmp_path):
     assert prepare([other], CorpusConfig(), out, overwrite=True).path == out
 
 
+@pytest.mark.parametrize("sources", [None, [3], [{}], {}])
+def test_a_damaged_corpus_in_a_named_folder_is_not_replaced_unasked(tmp_path, sources):
+    source, out = write(tmp_path / "a.txt", "some text"), tmp_path / "corpus"
+    prepare([source], CorpusConfig(), out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    write(out / "manifest.json", json.dumps(manifest | {"sources": sources, "key": ""}))
+    with pytest.raises(CorpusError, match="--overwrite replaces it"):
+        prepare([source], CorpusConfig(), out)
+    assert prepare([source], CorpusConfig(), out, overwrite=True).path == out
+
+
 def test_a_corpus_in_a_named_folder_follows_its_files(tmp_path):
     source, out = write(tmp_path / "a.txt", "some text"), tmp_path / "corpus"
     prepare([source], CorpusConfig(held_out=0), out)

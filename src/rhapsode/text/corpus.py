@@ -179,7 +179,7 @@ def _check_replaced(target: Path, prints: list[dict[str, Any]], config: CorpusCo
     """Refuse to replace a corpus unless it was made of the same files with the same settings."""
     if not is_corpus(target):
         return
-    with contextlib.suppress(CorpusError):
+    with contextlib.suppress(CorpusError, AttributeError, TypeError):  # where the manifest is damaged
         manifest = Manifest.load(target)
         if manifest.config == config and _places(manifest.sources) == _places(prints):
             return
@@ -188,7 +188,7 @@ def _check_replaced(target: Path, prints: list[dict[str, Any]], config: CorpusCo
 
 def _places(prints: list[dict[str, Any]]) -> list[Any]:
     """Where text came from; of a stream, what it was."""
-    return [p.get("path") or p["sha256"] for p in prints]
+    return [p.get("path", p.get("sha256")) for p in prints]
 
 
 def _build(
