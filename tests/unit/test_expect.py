@@ -110,6 +110,28 @@ def test_repetition_widens_the_range_until_it_can_have_been_learned_by_heart(tol
     assert width(0.6, 1) / width(0.0, 1) > 1.1 * width(0.6, 9) / width(0.0, 9) > 1.1
 
 
+def test_more_streams_are_no_fewer_steps(corpus):
+    def told(batch_size, **fields):
+        train = TrainConfig(steps=1, lr=1e-2, batch_size=batch_size, **fields)
+        counting = Counting((3.3, 2.4, 1.7, 1.2, 1.2), 0.0, 80_000, 0.01)
+        return loss_range(counting, ModelConfig(vocab_size=80), train, make_batches(corpus.train, train), 1e5)
+
+    assert told(64) == pytest.approx(told(32), rel=0.02)
+    assert min(told(16)) < 0.95 * min(told(32))
+    assert min(told(32, batches="windows")) < 0.95 * min(told(64, batches="windows"))
+
+
+def test_what_a_sample_of_a_large_corpus_does_not_show_lowers_the_range():
+    def told(size):
+        text = Part(np.zeros(size, np.uint8), np.zeros(1, np.int64), size, size)
+        train = TrainConfig(steps=1, lr=1e-2)
+        counting = Counting((3.3, 2.4, 1.7, 1.2, 1.2), 0.0, 200_000, 0.01)
+        return loss_range(counting, ModelConfig(vocab_size=80), train, make_batches(text, train), float(size))
+
+    (low, high), (lower, higher) = told(900_000), told(9_000_000)
+    assert higher / lower > 1.15 * high / low
+
+
 def test_repeated_passages_are_told_from_new_text(tmp_path):
     rng = random.Random(0)
     lines = ["".join(rng.choice("abcdefgh ") for _ in range(100)) for _ in range(200)]

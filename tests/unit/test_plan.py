@@ -14,6 +14,7 @@ from rhapsode.training.plan import (
     LITTLE_STEPS,
     OUTPUT_LR,
     OUTPUT_SYMBOLS,
+    STREAM_STEPS,
     make_plan,
 )
 from rhapsode.training.validation import validation_interval
@@ -52,6 +53,21 @@ def test_more_time_means_a_larger_network_and_more_dropout(corpus):
     for epochs in (14, 1000):
         slow, fast = (plan(corpus, epochs=epochs, output_lr=lr).model.dropout_output for lr in (1.0, OUTPUT_LR))
         assert fast == pytest.approx(FAST_DROPOUT * slow, abs=0.01)
+
+
+def test_large_corpora_are_read_in_more_streams(corpus, monkeypatch):
+    """Where each is still long, and where there is time for steps enough; and not where steps are counted."""
+    symbols = corpus.train.predictions
+    for streams, size in ((129, 128), (127, 64), (65, 64), (63, 32)):
+        monkeypatch.setattr("rhapsode.training.plan.STREAM", symbols / streams)
+        assert plan(corpus, speed=1e6, minutes=1).train.batch_size == size
+    monkeypatch.setattr("rhapsode.training.plan.STREAM", 100)
+    a_step = 64 * 64
+    for steps, size in ((STREAM_STEPS / 2, 32), (1.1 * STREAM_STEPS, 64), (2.1 * STREAM_STEPS, 128)):
+        assert plan(corpus, speed=steps * a_step / 60, minutes=1).train.batch_size == size
+    assert plan(corpus, steps=100_000).train.batch_size == 32
+    assert plan(corpus, speed=1e6, batches="windows").train.batch_size == 32
+    assert plan(corpus, speed=1e6, batch_size=48).train.batch_size == 48
 
 
 def test_weights_are_averaged_where_few_passes_are_expected(corpus):

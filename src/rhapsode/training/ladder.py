@@ -25,6 +25,8 @@ from rhapsode.training.counting import Counting
 
 PLACE = (3.201, 0.588, -0.679, -0.398, -0.254, 0.511, 0.646, 0.057, 0.578)
 """Constants c, in the order of `Features`."""
+STREAMS = 32
+"""More of them are planned where a step of them is worth as many steps of so many."""
 RUNGS, EARLY, PART = 0.4, 0.2, 0.07
 """The range reaches so many rungs up and down the ladder, more after few steps, and this part of the loss beyond;"""
 REPEATED = 0.4
@@ -32,6 +34,9 @@ REPEATED = 0.4
 been learned by heart is not known;"""
 UNKNOWN, MOST_ERROR = 0.1, 0.15
 """and the standard error, as a part of the loss: this much where it is not known, and at most so much."""
+VAST, SAMPLED = 0.1, 1.6
+"""Of text beyond e^1.6 = 5 times the sample each e-fold may lower the loss by so much more, in ln L, than `PLACE` says:
+the larger a corpus, the more of a file stands in other files, which a sample of it does not show."""
 FAR, FLAT = 0.6, 0.06
 """Where contexts of more than two symbols tell an n-gram next to nothing more (this part of the loss) though the text
 has structure, it may lie farther away (columns, counters): a network may find so much more, in ln L."""
@@ -73,14 +78,16 @@ def loss_range(
     reach = RUNGS + EARLY * max(0.0, 0.5 - features.steps)
     by_heart = REPEATED * counting.repeated / (1 + tokens / batches.predictions)
     beyond = PART + by_heart + error
-    low = _loss(ladder, place + reach) - beyond - (FAR if _is_flat(counting) else 0.0)
+    vast = VAST * max(0.0, features.unsampled - SAMPLED)
+    low = _loss(ladder, place + reach) - beyond - vast - (FAR if _is_flat(counting) else 0.0)
     high = _loss(ladder, place - reach) + beyond
     return max(0.0, math.exp(low) - LEAST), max(LEAST, math.exp(high) - LEAST)
 
 
 def _features(counting: Counting, model: ModelConfig, train: TrainConfig, batches: Batches, tokens: float) -> Features:
     passes = tokens / batches.predictions
-    steps = math.log(max(1.0, passes * batches.steps_per_epoch))
+    wider = max(1.0, batches.batch_size / STREAMS) if train.batches == "streams" else 1.0
+    steps = math.log(max(1.0, passes * batches.steps_per_epoch * wider))
     adaptive = train.optimizer in ("adam", "adamw")
     return Features(
         one=1.0,

@@ -37,6 +37,9 @@ AVERAGING = 0.99
 LITTLE_BATCH, LITTLE_LR, LITTLE_PASSES, LITTLE_STEPS = 8, 6e-3, 20, 200
 """Of little text: so small a batch, a rate that suits it, and no more passes than that, but so many steps; see
 docs/LOG.md."""
+STREAMS, STREAM, STREAM_STEPS = (128, 64), 60_000, 700
+"""Batches for large corpora: the first that leaves so many symbols to each stream and so many steps to the time; see
+docs/LOG.md."""
 NETWORKS = (
     (LITTLE_TEXT, ((160, 4, 256, LITTLE_LR),)),
     (3e5, ((80, 2, 256, 1.2e-2), (250, 3, 256, 1.2e-2))),
@@ -109,8 +112,9 @@ def make_plan(
     _choose_depth(chooser)
     _choose_output_rate(chooser, corpus)
     _choose_decay(chooser)
-    batches = make_batches(corpus.train, TrainConfig(**chooser.train))
     _choose_input(chooser, corpus)
+    _choose_streams(chooser, corpus, speed)
+    batches = make_batches(corpus.train, TrainConfig(**chooser.train))
     if not trained and (_names_budget(train) or "networks" in train or not _is_little(corpus)):
         _choose_networks(chooser, batches, len(corpus.train.tokens), speed)
     tokens = _expected_tokens(chooser, batches, speed)
@@ -124,7 +128,7 @@ def make_plan(
     _choose_size(chooser, useful, by)
     passes = tokens / batches.predictions
     planned = not ({"dropout", "dropout_output", "dropout_input", "dropconnect"} & chooser.model.keys())
-    drawn_alike = chooser.train.get("batches") == "documents" and len(corpus.held_out.tokens) > 1
+    drawn_alike = chooser.train.get("batches") == "documents" and corpus.held_out.predictions > 0
     _choose_dropout(chooser, passes, len(corpus.train.tokens), _dropout_part(chooser, trained), by)
     if planned and drawn_alike and chooser.model.get("dropout_output"):
         why = "held-out documents, drawn like the others, tell how much is learned by heart"
@@ -190,6 +194,19 @@ def _choose_batches(c: _Chooser, corpus: Corpus) -> None:
         c.choose(c.train, "length", 256, "most documents are whole then")
 
 
+def _choose_streams(c: _Chooser, corpus: Corpus, speed: Speed) -> None:
+    """A stream is in one file for many steps, and the network leans towards the few that it reads at a time: many
+    streams keep it to what the files have in common."""
+    train, symbols = TrainConfig(**c.train), corpus.train.predictions
+    if train.batches != "streams" or train.steps is not None or symbols < min(STREAMS) * STREAM:
+        return
+    steps = _expected_tokens(c, make_batches(corpus.train, train), speed) / train.length
+    for size in STREAMS:
+        if symbols >= size * STREAM and steps >= size * STREAM_STEPS:
+            c.choose(c.train, "batch_size", size, f"{symbols:,} symbols are enough for streams of {STREAM:,}")
+            return
+
+
 def _choose_depth(c: _Chooser) -> None:
     """A cell without a recurrent matrix knows order from depth, and needs what makes depth learn."""
     if c.model.get("cell") in ELEMENTWISE:
@@ -219,9 +236,7 @@ def _choose_decay(c: _Chooser) -> None:
 def _choose_validations(c: _Chooser, epochs: float, batches: Batches, corpus: Corpus) -> None:
     if epochs < FEW_PASSES and not c.train.get("patience"):
         interval = validation_interval(batches, corpus.held_out, FEW_SHARE)
-        c.choose(
-            c.train, "validate_every", interval, f"with fewer than {FEW_PASSES} passes the last weights are the best"
-        )
+        c.choose(c.train, "validate_every", interval, "with few passes over the text the last weights are the best")
 
 
 def _choose_networks(c: _Chooser, batches: Batches, symbols: int, speed: Speed) -> None:
@@ -235,7 +250,7 @@ def _choose_networks(c: _Chooser, batches: Batches, symbols: int, speed: Speed) 
         passes = c.train["minutes"] * 60 * speed(usual, TrainConfig(**c.train), batches) / batches.predictions
         if suited := [row for row in rows if passes >= row[0]]:
             _, networks, units, lr = suited[-1]
-            c.choose(c.train, "networks", networks, f"time for {passes:.0f} passes of one; several know more together")
+            c.choose(c.train, "networks", networks, f"time for {passes:,.0f} passes of one; several know more together")
     if c.train.get("networks", 1) > 1:
         _choose_rate(c, lr, f"suits networks of {units} units")
         c.choose(c.model, "hidden", c.train["networks"] * units, f"{c.train['networks']} networks of {units}")
