@@ -105,14 +105,7 @@ def make_plan(
     """
     chooser = _Chooser(dict(model), dict(train))
     chooser.model |= {"vocab_size": corpus.tokenizer.vocab_size, "specials": corpus.tokenizer.specials}
-    _choose_budget(chooser)
-    if trained:
-        _choose_rate(chooser, TRAINED_LR, "goes on from a trained model")
-    _choose_batches(chooser, corpus)
-    _choose_depth(chooser)
-    _choose_output_rate(chooser, corpus)
-    _choose_decay(chooser)
-    _choose_input(chooser, corpus)
+    _choose_by_text(chooser, corpus, trained)
     _choose_streams(chooser, corpus, speed)
     batches = make_batches(corpus.train, TrainConfig(**chooser.train))
     if not trained and (_names_budget(train) or "networks" in train or not _is_little(corpus)):
@@ -123,22 +116,36 @@ def make_plan(
     if useful < tokens and not _names_budget(train):
         _choose_passes(chooser, most)
         tokens = useful
-    units = chooser.model.get("hidden", ModelConfig.hidden)
-    by = f" (by {units} units in this time)" if chooser.train.get("minutes") else ""
-    _choose_size(chooser, useful, by)
-    passes = tokens / batches.predictions
-    planned = not ({"dropout", "dropout_output", "dropout_input", "dropconnect"} & chooser.model.keys())
-    drawn_alike = chooser.train.get("batches") == "documents" and corpus.held_out.predictions > 0
-    _choose_dropout(chooser, passes, len(corpus.train.tokens), _dropout_part(chooser, trained), by)
-    if planned and drawn_alike and chooser.model.get("dropout_output"):
-        why = "held-out documents, drawn like the others, tell how much is learned by heart"
-        chooser.choose(chooser.train, "dropout_gap", DROPOUT_GAP, why)
-    _choose_validations(chooser, passes, batches, corpus)
-    if not trained:
-        _choose_averaging(chooser, passes)
+    _choose_by_time(chooser, corpus, batches, tokens, useful, trained)
     plan = Plan(ModelConfig(**chooser.model), TrainConfig(**chooser.train), tuple(chooser.choices))
     _check_networks(plan, trained)
     return plan
+
+
+def _choose_by_text(c: _Chooser, corpus: Corpus, trained: bool) -> None:
+    """What the text and the named fields decide, whatever the machine."""
+    _choose_budget(c)
+    if trained:
+        _choose_rate(c, TRAINED_LR, "goes on from a trained model")
+    _choose_batches(c, corpus)
+    _choose_depth(c)
+    _choose_output_rate(c, corpus)
+    _choose_decay(c)
+    _choose_input(c, corpus)
+
+
+def _choose_by_time(c: _Chooser, corpus: Corpus, batches: Batches, tokens: float, useful: float, trained: bool) -> None:
+    """What it matters for how much is read: `tokens` in all, `useful` of them before many passes teach nothing new."""
+    units, passes = c.model.get("hidden", ModelConfig.hidden), tokens / batches.predictions
+    by = f" (by {units} units in this time)" if c.train.get("minutes") else ""
+    planned = not ({"dropout", "dropout_output", "dropout_input", "dropconnect"} & c.model.keys())
+    _choose_size(c, useful, by)
+    _choose_dropout(c, passes, len(corpus.train.tokens), _dropout_part(c, trained), by)
+    if planned:
+        _choose_dropout_gap(c, corpus)
+    _choose_validations(c, passes, batches, corpus)
+    if not trained:
+        _choose_averaging(c, passes)
 
 
 def _check_networks(plan: Plan, trained: bool) -> None:
@@ -289,6 +296,13 @@ def _choose_dropout(c: _Chooser, epochs: float, symbols: int, part: float, by: s
             c.choose(c.model, "dropout", p, "likewise, between the layers")
     if p >= 0.12 and has_recurrent_matrix(c.model.get("cell", "lstm")):
         c.choose(c.model, "dropconnect", round(p - 0.08, 2), "likewise, on the recurrent weights")
+
+
+def _choose_dropout_gap(c: _Chooser, corpus: Corpus) -> None:
+    drawn_alike = c.train.get("batches") == "documents" and corpus.held_out.predictions > 0
+    if drawn_alike and c.model.get("dropout_output"):
+        why = "held-out documents, drawn like the others, tell how much is learned by heart"
+        c.choose(c.train, "dropout_gap", DROPOUT_GAP, why)
 
 
 def _dropout_part(c: _Chooser, trained: bool) -> float:
