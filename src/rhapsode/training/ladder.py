@@ -25,8 +25,6 @@ from rhapsode.training.counting import Counting
 
 PLACE = (3.201, 0.588, -0.679, -0.398, -0.254, 0.511, 0.646, 0.057, 0.578)
 """Constants c, in the order of `Features`."""
-STREAMS = 32
-"""More of them are planned where a step of them is worth as many steps of so many."""
 RUNGS, EARLY, PART = 0.4, 0.2, 0.07
 """The range reaches so many rungs up and down the ladder, more after few steps, and this part of the loss beyond;"""
 REPEATED = 0.4
@@ -86,7 +84,8 @@ def loss_range(
 
 def _features(counting: Counting, model: ModelConfig, train: TrainConfig, batches: Batches, tokens: float) -> Features:
     passes = tokens / batches.predictions
-    wider = max(1.0, batches.batch_size / STREAMS) if train.batches == "streams" else 1.0
+    # More streams than usual are planned where a step of them is worth several.
+    wider = max(1.0, batches.batch_size / TrainConfig.batch_size) if train.batches == "streams" else 1.0
     steps = math.log(max(1.0, passes * batches.steps_per_epoch * wider))
     adaptive = train.optimizer in ("adam", "adamw")
     return Features(
